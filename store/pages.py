@@ -1,0 +1,165 @@
+"""Lists: positions in them, cursors, and how pages of several shards become one.
+
+Every list is ordered by creation time and id, newest first unless it says otherwise. Ids are compared byte by byte,
+here as in SQL (`queries.bytewise`), so that shards with different collations agree.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from store.errors import BadCursorError, ShardError
+
+EPOCH = datetime.fromtimestamp(0, UTC).replace(tzinfo=None)
+VERSION = "1"
+LONGEST_CURSOR = 600
+
+
+class Row(Protocol):
+    """What stands in a list: it was created, and it has an id."""
+
+    @property
+    def id(self) -> str:
+        """Primary key."""
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was created, naive UTC, in milliseconds."""
+
+
+R = TypeVar("R", bound=Row)
+
+
+class Position(NamedTuple):
+    """A place in a list, between rows: creation time in milliseconds since 1970, then id."""
+
+    milliseconds: int
+    id: str
+
+    @classmethod
+    def of(cls, row: Row) -> "Position":
+        """Return the position of a row."""
+        return cls((row.created_at - EPOCH) // timedelta(milliseconds=1), row.id)
+
+    @property
+    def created_at(self) -> datetime:
+        """The time as the column holds it."""
+        return EPOCH + timedelta(milliseconds=self.milliseconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Which list a cursor belongs to: its name, and everything that decides what it holds.
+
+    A cursor carries a checksum over both, so that another list's or an altered one is told. It is no secret: who may
+    see a row is decided where rows are read.
+    """
+
+    name: str
+    about: tuple[str, ...] = ()
+
+    def cursor(self, row: Row) -> str:
+        """Return the opaque cursor of a row of this list."""
+        position = Position.of(row)
+        body = f"{position.milliseconds}.{position.id}"
+        return base64.urlsafe_b64encode(f"{VERSION}.{self._checksum(body)}.{body}".encode()).decode().rstrip("=")
+
+    def position(self, cursor: str) -> Position:
+        """Return the position that one of this list's cursors holds, or raise `BadCursorError`."""
+        if len(cursor) > LONGEST_CURSOR or not cursor.isascii():
+            raise BadCursorError
+        try:
+            text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+            version, checksum, milliseconds, row_id = text.split(".", 3)
+            position = Position(int(milliseconds), row_id)
+        except ValueError as error:
+            raise BadCursorError from error
+        if version != VERSION or checksum != self._checksum(f"{position.milliseconds}.{position.id}"):
+            raise BadCursorError
+        return position
+
+    def _checksum(self, body: str) -> str:
+        text = "\0".join((VERSION, self.name, *self.about, body))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which part of a list is asked for: `size` rows after a position, or before it, or from one end."""
+
+    size: int
+    at: Position | None = None
+    backward: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[R]):
+    """Some rows of a list, in its order, and whether there are more on either side.
+
+    When a shard did not answer, `failures` says so and there is a next page as far as anyone knows.
+    """
+
+    feed: Feed
+    nodes: tuple[R, ...]
+    has_next_page: bool
+    has_previous_page: bool
+    failures: tuple[ShardError, ...] = field(default=())
+
+    @property
+    def edges(self) -> list["Edge[R]"]:
+        """The rows with their cursors."""
+        return [Edge(self.feed.cursor(row), row) for row in self.nodes]
+
+    @property
+    def page_info(self) -> "Page[R]":
+        """The page itself: it knows where it starts and ends."""
+        return self
+
+    @property
+    def start_cursor(self) -> str | None:
+        """The cursor of the first row."""
+        return self.feed.cursor(self.nodes[0]) if self.nodes else None
+
+    @property
+    def end_cursor(self) -> str | None:
+        """The cursor of the last row."""
+        return self.feed.cursor(self.nodes[-1]) if self.nodes else None
+
+
+class Edge(NamedTuple, Generic[R]):
+    """A row and its cursor."""
+
+    cursor: str
+    node: R
+
+
+def merge(
+    feed: Feed,
+    window: Window,
+    legs: Iterable[Sequence[R]],
+    failures: Sequence[ShardError],
+    *,
+    newest_first: bool = True,
+) -> Page[R]:
+    """Return one page of the rows of all legs, each of which read one row more than the page holds.
+
+    Legs come in precedence, lowest first: of two rows with one id the later leg's stays. They are deduplicated first,
+    sorted, and cut last, so no leg is skipped because another filled the page.
+    """
+    rows: Mapping[str, R] = {row.id: row for leg in legs for row in leg}
+    ordered = sorted(rows.values(), key=Position.of, reverse=newest_first is not window.backward)
+    page = list(islice(ordered, window.size))
+    more = len(ordered) > window.size or bool(failures)
+    if window.backward:
+        page.reverse()
+    return Page(
+        feed,
+        tuple(page),
+        has_next_page=bool(window.at) or bool(failures) if window.backward else more,
+        has_previous_page=more if window.backward else bool(window.at),
+        failures=tuple(failures),
+    )

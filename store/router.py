@@ -1,0 +1,234 @@
+"""Keys to shards. The only module that sees more than one shard, and the one place where a read is routed.
+
+Three ways to ask, and every public method is one of them: the shard that an id names and, for a batch, the others for
+what it misses (`_read_through`); all shards at once (`_everywhere`); all at once, merged into pages (`_pages`).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import TypeAlias, TypeVar
+
+import structlog
+
+from store import ids
+from store.batches import batches_by_reference, listed_runs_by_batch
+from store.errors import ShardError
+from store.pages import Feed, Page, Window, merge
+from store.records import BatchRecord, BlockRecord, RunRecord, WaitpointRecord
+from store.residency import NEW, Route, ShardKey, batch_route, probe_order, run_route
+from store.runs import child_runs, run_page, runs_by_batch, runs_by_reference, runs_by_waitpoint
+from store.shard import ReadConnection, ReadFrom, Shard
+from store.tables import block
+from store.waitpoints import blocks_by_run, waitpoint_ids_by_run, waitpoints_by_reference
+
+T = TypeVar("T")
+Answer: TypeAlias = T | ShardError
+Answers: TypeAlias = dict[str, Answer[T]]
+"""By key. A key without an entry is absent wherever it could be; an error means that a shard could not be asked."""
+
+Query: TypeAlias = Callable[[Shard, ReadConnection], Awaitable[T]]
+KeyedQuery: TypeAlias = Callable[[Shard, ReadConnection, Collection[str]], Awaitable[Mapping[str, T]]]
+
+log = structlog.get_logger()
+
+
+class Router:
+    """The federated store: every read of runs, batches and waitpoints, whichever shards they are on.
+
+    `environment_id` limits every answer to one environment; a foreign row and a missing one are the same answer.
+    """
+
+    def __init__(self, shards: Sequence[Shard], ksuid: ShardKey = NEW) -> None:
+        self.shards = {shard.key: shard for shard in shards}
+        self.probe_order = probe_order(tuple(self.shards))
+        self.precedence = self.probe_order[::-1]
+        self._ksuid = ksuid
+        if len(self.shards) != len(shards) or len({id(shard.primary) for shard in shards}) != len(shards):
+            raise ValueError("shards must be distinct, in name and in database")
+
+    async def runs(self, environment_id: str, references: Collection[str], source: ReadFrom) -> Answers[RunRecord]:
+        """Return runs by friendly id or primary key: from the one shard that each id names."""
+        return await self._read_through(
+            references,
+            lambda reference: run_route(reference, self._ksuid),
+            lambda _, connection, keys: runs_by_reference(connection, environment_id, keys),
+            source,
+        )
+
+    async def batches(self, environment_id: str, references: Collection[str], source: ReadFrom) -> Answers[BatchRecord]:
+        """Return batches by friendly id or primary key: from the shard that each id names, else from another."""
+        return await self._read_through(
+            references,
+            self._batch_route,
+            lambda _, connection, keys: batches_by_reference(connection, environment_id, keys),
+            source,
+        )
+
+    async def listed_runs(
+        self, environment_id: str, batch_references: Collection[str], source: ReadFrom
+    ) -> Answers[list[str]]:
+        """Return the friendly ids that each batch lists as its runs, in its order."""
+        return await self._read_through(
+            batch_references,
+            self._batch_route,
+            lambda _, connection, keys: listed_runs_by_batch(connection, environment_id, keys),
+            source,
+        )
+
+    async def waitpoints(
+        self, environment_id: str, references: Collection[str], source: ReadFrom
+    ) -> Answers[WaitpointRecord]:
+        """Return waitpoints by friendly id or primary key: all shards are asked at once, new's copy wins."""
+        keys = [reference for reference in references if ids.can_exist(reference)]
+        if not keys:
+            return {}
+        legs, failures = await self._everywhere(
+            lambda _, connection: waitpoints_by_reference(connection, environment_id, keys), source
+        )
+        unknown = dict.fromkeys(keys, failures[0]) if failures else {}
+        return {**unknown, **{key: record for leg in legs for key, record in leg.items()}}
+
+    async def waitpoint_ids(self, run_ids: Collection[str], window: Window, source: ReadFrom) -> Answers[list[str]]:
+        """Return the ids of the waitpoints that each run ever waited on, and one more; from the run's shard."""
+        return await self._read_through(
+            run_ids,
+            lambda run_id: run_route(run_id, self._ksuid),
+            lambda shard, connection, keys: waitpoint_ids_by_run(connection, shard.catalog.connection, keys, window),
+            source,
+        )
+
+    async def blocks(self, run_ids: Collection[str], source: ReadFrom) -> Answers[list[BlockRecord]]:
+        """Return the edges that block each run, in the order of creation; from the run's shard."""
+        return await self._read_through(
+            run_ids,
+            lambda run_id: run_route(run_id, self._ksuid),
+            lambda _, connection, keys: blocks_by_run(connection, keys),
+            source,
+        )
+
+    async def run_page(self, environment_id: str, feed: Feed, window: Window, source: ReadFrom) -> Page[RunRecord]:
+        """Return a page of an environment's runs over all shards, newest first."""
+        legs, failures = await self._everywhere(
+            lambda _, connection: run_page(connection, environment_id, window), source
+        )
+        return merge(feed, window, legs, failures)
+
+    async def child_runs(
+        self, environment_id: str, feeds: Mapping[str, Feed], window: Window, source: ReadFrom
+    ) -> dict[str, Page[RunRecord]]:
+        """Return a page of the runs that each run triggered, by its primary key; a child may be on any shard."""
+        return await self._pages(
+            lambda _, connection: child_runs(connection, environment_id, feeds, window), feeds, window, source
+        )
+
+    async def runs_by_batch(
+        self,
+        environment_id: str,
+        feeds: Mapping[str, Feed],
+        listed: Mapping[str, Sequence[str]],
+        window: Window,
+        source: ReadFrom,
+    ) -> dict[str, Page[RunRecord]]:
+        """Return a page of each batch's runs, by its primary key: its own, and others that it lists."""
+        members = {batch_id: listed.get(batch_id, ()) for batch_id in feeds}
+        return await self._pages(
+            lambda _, connection: runs_by_batch(connection, environment_id, members, window), feeds, window, source
+        )
+
+    async def connected_runs(
+        self, environment_id: str, feeds: Mapping[str, Feed], window: Window, source: ReadFrom
+    ) -> dict[str, Page[RunRecord]]:
+        """Return a page of the runs that ever waited on each waitpoint, by its primary key, from any shard."""
+        return await self._pages(
+            lambda shard, connection: runs_by_waitpoint(
+                connection, shard.catalog.connection, environment_id, feeds, window
+            ),
+            feeds,
+            window,
+            source,
+        )
+
+    async def blocked_runs(
+        self, environment_id: str, feeds: Mapping[str, Feed], window: Window, source: ReadFrom
+    ) -> dict[str, Page[RunRecord]]:
+        """Return a page of the runs that each waitpoint blocks now, by its primary key; they may be on any shard."""
+        return await self._pages(
+            lambda _, connection: runs_by_waitpoint(connection, block, environment_id, feeds, window),
+            feeds,
+            window,
+            source,
+        )
+
+    def _batch_route(self, reference: str) -> Route:
+        return batch_route(reference, self.probe_order, self._ksuid)
+
+    async def _read_through(
+        self, keys: Collection[str], route: Callable[[str], Route], query: KeyedQuery[T], source: ReadFrom
+    ) -> Answers[T]:
+        """Ask each key's first shard, then the next one for the keys that it misses, one query a shard and round.
+
+        A key that is found is answered, whatever other shards said; one that is not, is an error if any shard of its
+        route failed.
+        """
+        answers: Answers[T] = {}
+        remaining = {key: known for key in keys if ids.can_exist(key) and (known := self._known(key, route(key)))}
+        while remaining:
+            wanted: dict[ShardKey, list[str]] = {}
+            for key, shards in remaining.items():
+                wanted.setdefault(shards[0], []).append(key)
+            legs = await asyncio.gather(*(self._leg(shard, source, query, of) for shard, of in wanted.items()))
+            for (_, asked), leg in zip(wanted.items(), legs, strict=True):
+                for key in asked:
+                    if isinstance(leg, ShardError):
+                        answers[key] = leg
+                    elif key in leg:
+                        answers[key] = leg[key]
+            remaining = {
+                key: rest
+                for key, shards in remaining.items()
+                if (rest := shards[1:]) and (key not in answers or isinstance(answers[key], ShardError))
+            }
+        return answers
+
+    async def _leg(
+        self, key: ShardKey, source: ReadFrom, query: KeyedQuery[T], keys: Collection[str]
+    ) -> Mapping[str, T] | ShardError:
+        shard = self.shards[key]
+        try:
+            return await shard.read(lambda connection: query(shard, connection, keys), source)
+        except ShardError as error:
+            return error
+
+    async def _everywhere(self, query: Query[T], source: ReadFrom) -> tuple[list[T], list[ShardError]]:
+        """Ask all shards at once. Returns their answers in precedence, lowest first, and the failures of the others."""
+
+        async def ask(shard: Shard) -> Answer[T]:
+            try:
+                return await shard.read(lambda connection: query(shard, connection), source)
+            except ShardError as error:
+                return error
+
+        answers = await asyncio.gather(*(ask(self.shards[key]) for key in self.precedence))
+        legs = [answer for answer in answers if not isinstance(answer, ShardError)]
+        return legs, [answer for answer in answers if isinstance(answer, ShardError)]
+
+    async def _pages(
+        self,
+        query: Query[Mapping[str, Sequence[RunRecord]]],
+        feeds: Mapping[str, Feed],
+        window: Window,
+        source: ReadFrom,
+    ) -> dict[str, Page[RunRecord]]:
+        """Ask all shards at once for a page of each parent, and merge per parent. Every parent has a page."""
+        legs, failures = await self._everywhere(query, source)
+        return {
+            parent: merge(feed, window, [leg.get(parent, ()) for leg in legs], failures)
+            for parent, feed in feeds.items()
+        }
+
+    def _known(self, reference: str, route: Route) -> Route:
+        """Return the shards of a route that exist here. An id may name one that does not: no row can be there."""
+        known = tuple(key for key in route if key in self.shards)
+        if len(known) < len(route):
+            log.warning("an id names a shard that is not configured", shard=route[0], id=reference)
+        return known

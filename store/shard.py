@@ -1,0 +1,168 @@
+"""One database, how it is asked, and what it says when it cannot answer.
+
+A query is a function of a connection. `Database` lends it one, under a deadline, and turns whatever the driver raises
+into the two answers that the rest of the program knows: unavailable, or too late.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from typing import NewType, TypeVar
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from store.errors import ShardError, ShardTimeoutError, ShardUnavailableError
+from store.residency import ShardKey
+from store.tables import Catalog
+
+T = TypeVar("T")
+log = structlog.get_logger()
+ReadConnection = NewType("ReadConnection", AsyncConnection)
+WriteConnection = NewType("WriteConnection", AsyncConnection)
+
+ROLE = "runatlas_role"
+"""Execution option that says on whose behalf a statement runs: a shard's key, or the control plane."""
+
+CONNECT_SECONDS = 3.0
+"""How long a new connection may take; a host that does not answer is told from one that refuses."""
+
+
+class ReadFrom(Enum):
+    """Which copy of a database a read may use."""
+
+    REPLICA = "replica"
+    PRIMARY = "primary"
+
+
+class Breaker:
+    """Remembers that a database did not answer, so that the next callers need not wait to learn the same.
+
+    Opens after `threshold` failures in a row. While open, one caller a `pause` (seconds) tries; others fail at once.
+    """
+
+    def __init__(self, threshold: int = 3, pause: float = 0.5, clock: Callable[[], float] = time.monotonic) -> None:
+        self._threshold, self._pause, self._clock = threshold, pause, clock
+        self._failures, self._next_try = 0, 0.0
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last call was answered, or no call was made yet."""
+        return self._failures == 0
+
+    def admits(self) -> bool:
+        """Tell whether a caller may try now; says yes to one caller per pause while open."""
+        if self._failures < self._threshold:
+            return True
+        if (now := self._clock()) < self._next_try:
+            return False
+        self._next_try = now + self._pause
+        return True
+
+    def answered(self) -> None:
+        """Close: the database answered."""
+        self._failures = 0
+
+    def failed(self) -> None:
+        """Count one failure; the next try is a pause away."""
+        self._failures += 1
+        self._next_try = self._clock() + self._pause
+
+
+@dataclass(slots=True)
+class Database:
+    """One pool of connections to one database server, under the name that errors give it."""
+
+    name: str
+    engine: AsyncEngine
+    deadline: float = 5.0
+    breaker: Breaker = field(default_factory=Breaker)
+    checked_at: datetime | None = None
+
+    async def read(self, query: Callable[[ReadConnection], Awaitable[T]], role: str | None = None) -> T:
+        """Run a query on a connection of this database, and return what it returns.
+
+        A connection that the server dropped while it lay in the pool is replaced once: reading twice is harmless.
+        Raises `ShardUnavailableError` or `ShardTimeoutError`.
+        """
+        if not self.breaker.admits():
+            raise ShardUnavailableError(self.name)
+        try:
+            async with asyncio.timeout(self.deadline):
+                answer = await self._twice(query, role or self.name)
+        except TimeoutError as error:
+            self._failed()
+            raise ShardTimeoutError(self.name) from error
+        except ShardError:
+            self._failed()
+            raise
+        self.breaker.answered()
+        self.checked_at = _now()
+        return answer
+
+    async def _twice(self, query: Callable[[ReadConnection], Awaitable[T]], role: str) -> T:
+        try:
+            return await self._once(query, role)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise self._verdict(error) from error
+        try:
+            return await self._once(query, role)
+        except DBAPIError as error:
+            raise self._verdict(error) from error
+
+    async def _once(self, query: Callable[[ReadConnection], Awaitable[T]], role: str) -> T:
+        connection = self.engine.connect()
+        try:
+            await connection.start()
+        except Exception as error:  # whatever keeps us from a connection keeps us from the database
+            if isinstance(error, DBAPIError) and error.connection_invalidated:
+                raise
+            log.warning("cannot connect", database=self.name, error=type(error).__name__)
+            raise ShardUnavailableError(self.name) from error
+        try:
+            await connection.execution_options(isolation_level="AUTOCOMMIT", **{ROLE: role})
+            return await query(ReadConnection(connection))
+        finally:
+            await connection.close()
+
+    def _verdict(self, error: DBAPIError) -> Exception:
+        """Return what a failed statement says of its database, or the error itself if it is the statement's fault."""
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        if state == QUERY_CANCELED:
+            return ShardTimeoutError(self.name)
+        if error.connection_invalidated or state.startswith(AWAY):
+            return ShardUnavailableError(self.name)
+        return error
+
+    def _failed(self) -> None:
+        self.breaker.failed()
+        self.checked_at = _now()
+
+
+QUERY_CANCELED = "57014"
+AWAY = ("08", "53", "57P", "40001", "XX")
+"""SQLSTATE classes of a server that cannot answer now: connection, resources, shutdown, recovery conflict, crash."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One database that holds runs, with its replica if it has one, else the same database twice."""
+
+    key: ShardKey
+    catalog: Catalog
+    primary: Database
+    replica: Database
+
+    async def read(self, query: Callable[[ReadConnection], Awaitable[T]], source: ReadFrom) -> T:
+        """Run a query on the copy that `source` names. Raises `ShardUnavailableError` or `ShardTimeoutError`."""
+        database = self.primary if source is ReadFrom.PRIMARY else self.replica
+        return await database.read(query, self.key)

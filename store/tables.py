@@ -1,0 +1,221 @@
+"""The platform's tables as far as runatlas uses them, and the two variants in which they come.
+
+Names and types are the platform's own; only the Python-side keys are ours. A variant is a value, `FULL` or `DEDICATED`,
+that a shard holds: nothing asks which one it is.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Column,
+    ColumnElement,
+    DateTime,
+    Float,
+    Integer,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    cast,
+)
+from sqlalchemy.dialects.postgresql import ENUM
+from sqlalchemy.types import TypeEngine
+
+platform = MetaData()
+
+
+def _column(name: str, type_: TypeEngine[Any] | type[TypeEngine[Any]] = Text, key: str | None = None) -> Column[Any]:
+    return Column(name, type_, key=key or _snake(name))
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def _enum(name: str, column: str, key: str | None = None) -> Column[Any]:
+    return _column(column, ENUM(name=name, create_type=False, metadata=platform), key)
+
+
+def _table(name: str, *columns: Column[Any], metadata: MetaData = platform) -> Table:
+    return Table(name, metadata, *columns)
+
+
+_TIME = DateTime(timezone=False)
+_TEXTS = ARRAY(Text)
+
+task_run = _table(
+    "TaskRun",
+    _column("id"),
+    _column("friendlyId"),
+    _enum("TaskRunStatus", "status", "raw_status"),
+    _column("statusReason"),
+    _enum("RunEngineVersion", "engine"),
+    _column("taskIdentifier"),
+    _column("runtimeEnvironmentId", key="environment_id"),
+    _column("projectId"),
+    _column("isTest", Boolean),
+    _column("depth", Integer),
+    _column("createdAt", _TIME),
+    _column("updatedAt", _TIME),
+    _column("queuedAt", _TIME),
+    _column("startedAt", _TIME),
+    _column("executedAt", _TIME),
+    _column("completedAt", _TIME),
+    _column("delayUntil", _TIME),
+    _column("expiredAt", _TIME),
+    _column("ttl"),
+    _column("runTags", _TEXTS),
+    _column("maxAttempts", Integer),
+    _column("maxDurationInSeconds", Integer),
+    _column("priorityMs", Integer),
+    _column("attemptNumber", Integer),
+    _column("traceId"),
+    _column("spanId"),
+    _column("parentSpanId"),
+    _column("batchId"),
+    _column("parentTaskRunId"),
+    _column("rootTaskRunId"),
+    _column("resumeParentOnCompletion", Boolean),
+    _column("replayedFromTaskRunFriendlyId", key="replayed_from_friendly_id"),
+)
+
+batch_task_run = _table(
+    "BatchTaskRun",
+    _column("id"),
+    _column("friendlyId"),
+    _enum("BatchTaskRunStatus", "status"),
+    _column("batchVersion"),
+    _column("runtimeEnvironmentId", key="environment_id"),
+    _column("runIds", _TEXTS),
+    _column("runCount", Integer),
+    _column("successfulRunCount", Integer),
+    _column("failedRunCount", Integer),
+    _column("idempotencyKey"),
+    _column("sealed", Boolean),
+    _column("expectedCount", Integer),
+    _column("completedCount", Integer),
+    _column("createdAt", _TIME),
+    _column("updatedAt", _TIME),
+    _column("processingStartedAt", _TIME),
+    _column("processingCompletedAt", _TIME),
+    _column("completedAt", _TIME),
+)
+
+waitpoint = _table(
+    "Waitpoint",
+    _column("id"),
+    _column("friendlyId"),
+    _enum("WaitpointType", "type"),
+    _enum("WaitpointStatus", "status", "raw_status"),
+    _column("environmentId"),
+    _column("idempotencyKey", key="active_idempotency_key"),
+    _column("inactiveIdempotencyKey"),
+    _column("userProvidedIdempotencyKey", Boolean),
+    _column("idempotencyKeyExpiresAt", _TIME),
+    _column("completedByTaskRunId", key="completed_by_run_id"),
+    _column("completedByBatchId"),
+    _column("completedAfter", _TIME, key="timeout_at"),
+    _column("completedAt", _TIME),
+    _column("createdAt", _TIME),
+    _column("tags", _TEXTS, key="stored_tags"),
+    _column("outputIsError", Boolean),
+)
+
+block = _table(
+    "TaskRunWaitpoint",
+    _column("id"),
+    _column("taskRunId", key="run_id"),
+    _column("waitpointId"),
+    _column("batchIndex", Integer),
+    _column("createdAt", _TIME),
+)
+
+user = _table("User", _column("id"), _column("name"), _column("displayName"))
+
+org_member = _table("OrgMember", _column("id"), _column("userId"))
+
+organization = _table("Organization", _column("id"), _column("slug"), _column("title"), _column("deletedAt", _TIME))
+
+project = _table(
+    "Project",
+    _column("id"),
+    _column("slug"),
+    _column("name"),
+    _column("externalRef"),
+    _enum("RunEngineVersion", "engine"),
+    _column("organizationId"),
+    _column("deletedAt", _TIME),
+)
+
+environment = _table(
+    "RuntimeEnvironment",
+    _column("id"),
+    _column("slug"),
+    _column("apiKey"),
+    _enum("RuntimeEnvironmentType", "type"),
+    _column("shortcode"),
+    _column("branchName"),
+    _column("paused", Boolean),
+    _enum("EnvironmentPauseSource", "pauseSource"),
+    _column("archivedAt", _TIME),
+    _column("maximumConcurrencyLimit", Integer),
+    _column("concurrencyLimitBurstFactor", Numeric(4, 2)),
+    _column("parentEnvironmentId"),
+    _column("projectId"),
+    _column("organizationId"),
+    _column("orgMemberId"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The tables of one schema variant; `connection` has columns `run_id` and `waitpoint_id` in both."""
+
+    variant: str
+    connection: Table
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables that a shard of this variant must have."""
+        return (task_run, batch_task_run, waitpoint, block, self.connection)
+
+
+FULL = Catalog(
+    "full",
+    _table(
+        "_WaitpointRunConnections",
+        _column("A", key="run_id"),
+        _column("B", key="waitpoint_id"),
+    ),
+)
+
+DEDICATED = Catalog(
+    "dedicated",
+    _table(
+        "WaitpointRunConnection",
+        _column("taskRunId", key="run_id"),
+        _column("waitpointId"),
+    ),
+)
+
+CONTROL_PLANE = (environment, project, organization, org_member, user)
+"""The tables that a control plane must have."""
+
+
+def columns(table: Table, names: Iterable[str]) -> list[ColumnElement[Any]]:
+    """Return the named columns in that order, labelled with our names.
+
+    Enums are read as text: the driver would otherwise look each one up, on each connection.
+    """
+    return [
+        (cast(column, Text) if isinstance(column.type, ENUM) else _as_python(column)).label(name)
+        for name, column in ((name, table.c[name]) for name in names)
+    ]
+
+
+def _as_python(column: Column[Any]) -> ColumnElement[Any]:
+    return cast(column, Float) if isinstance(column.type, Numeric) else column
