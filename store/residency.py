@@ -3,6 +3,7 @@
 Only runs and batches say where they live. Every other id is a cuid and says nothing, so a waitpoint is looked up.
 """
 
+from dataclasses import dataclass
 from typing import NewType, TypeAlias
 
 from store import ids
@@ -34,47 +35,66 @@ def shard_of(reference: str, ksuid: ShardKey = NEW) -> ShardKey:
     return ksuid if ids.is_ksuid(body) else LEGACY
 
 
-def probe_order(shards: Route) -> Route:
-    """Return shards in the order in which a lookup tries them: as configured, then new, then legacy."""
-    return (
-        *(key for key in shards if key not in (NEW, LEGACY)),
-        *(key for key in (NEW, LEGACY) if key in shards),
-    )
+@dataclass(frozen=True, slots=True)
+class Residency:
+    """Which of the configured shards may hold an id. Routes are in the order in which shards are asked.
 
-
-def run_route(reference: str, ksuid: ShardKey = NEW) -> Route:
-    """Return the one shard that may hold a run. A miss there is a miss: no other shard is asked."""
-    return (shard_of(reference, ksuid),)
-
-
-def batch_route(reference: str, shards: Route, ksuid: ShardKey = NEW) -> Route:
-    """Return the shards that may hold a batch: the one its id names, then the others, for the misses.
-
-    Some of the platform's create paths wrote a batch with a new id to legacy, so a miss at home is not final.
+    An empty route means that no row can exist: the id names a shard that is not configured. With one shard there is
+    nothing to decide, and every route is that shard.
     """
-    home = shard_of(reference, ksuid)
-    return (home, *(key for key in probe_order(shards) if key != home))
 
+    shards: Route
+    ksuid: ShardKey = NEW
 
-def waitpoint_route(shards: Route) -> Route:
-    """Return every shard, in probe order: a waitpoint's id is a cuid wherever it lives."""
-    return probe_order(shards)
+    @property
+    def probe_order(self) -> Route:
+        """The order of lookups: second-generation shards as configured, then new, then legacy."""
+        return (
+            *(key for key in self.shards if key not in (NEW, LEGACY)),
+            *(key for key in (NEW, LEGACY) if key in self.shards),
+        )
 
+    @property
+    def precedence(self) -> Route:
+        """The order of merges, the reverse of lookups: the last copy of a row wins, so new beats legacy."""
+        return self.probe_order[::-1]
 
-def explain(reference: str, shards: Route, ksuid: ShardKey = NEW) -> tuple[Route, str]:
-    """Return the route of any id and one sentence that says why."""
-    prefix, separator, _ = reference.partition("_")
-    body = ids.body(reference)
-    if separator and prefix == "waitpoint":
-        return waitpoint_route(shards), "a waitpoint's id never says where it lives, so every shard is asked"
-    shape = _shape(body, ksuid)
-    if separator and prefix == "batch":
-        return batch_route(
-            reference, shards, ksuid
-        ), f"{shape}; the other shards are asked only if it has no such batch"
-    if separator and prefix != "run":
-        return (shard_of(reference, ksuid),), f"{shape}, but {prefix!r} is not a run, batch or waitpoint"
-    return run_route(reference, ksuid), shape
+    def run(self, reference: str) -> Route:
+        """Return the one shard that may hold a run. A miss there is a miss: no other shard is asked."""
+        if len(self.shards) == 1:
+            return self.shards
+        named = shard_of(reference, self.ksuid)
+        return (named,) if named in self.shards else ()
+
+    def batch(self, reference: str) -> Route:
+        """Return the shards that may hold a batch: the one its id names, then the others, for the misses.
+
+        Some of the platform's create paths wrote a batch with a new id to legacy, so a miss at home is not final.
+        """
+        home = self.run(reference)
+        return (*home, *(key for key in self.probe_order if key not in home))
+
+    def waitpoint(self) -> Route:
+        """Return every shard: a waitpoint's id is a cuid wherever it lives."""
+        return self.probe_order
+
+    def explain(self, reference: str) -> tuple[Route, str]:
+        """Return the route of any id, and one sentence that says why."""
+        prefix, separator, body = reference.partition("_")
+        if not separator:
+            prefix, body = "run", reference
+        if prefix == "waitpoint":
+            return self.waitpoint(), "a waitpoint's id never says where it lives, so every shard is asked"
+        shape = _shape(body, self.ksuid)
+        if len(self.shards) == 1:
+            return self.shards, "there is one shard"
+        if prefix == "batch":
+            return self.batch(reference), f"{shape}; the others are asked only for what it misses"
+        if prefix != "run":
+            return self.run(reference), f"{shape}, though {prefix!r} is not a run, batch or waitpoint"
+        if not self.run(reference):
+            return (), f"{shape}, which is not configured here, so no row can exist"
+        return self.run(reference), shape
 
 
 def _shape(body: str, ksuid: ShardKey) -> str:

@@ -15,7 +15,7 @@ from store.batches import batches_by_reference, listed_runs_by_batch
 from store.errors import ShardError
 from store.pages import Feed, Page, Window, merge
 from store.records import BatchRecord, BlockRecord, RunRecord, WaitpointRecord
-from store.residency import NEW, Route, ShardKey, batch_route, probe_order, run_route
+from store.residency import NEW, Residency, Route, ShardKey
 from store.runs import child_runs, run_page, runs_by_batch, runs_by_reference, runs_by_waitpoint
 from store.shard import ReadConnection, ReadFrom, Shard
 from store.tables import block
@@ -40,9 +40,7 @@ class Router:
 
     def __init__(self, shards: Sequence[Shard], ksuid: ShardKey = NEW) -> None:
         self.shards = {shard.key: shard for shard in shards}
-        self.probe_order = probe_order(tuple(self.shards))
-        self.precedence = self.probe_order[::-1]
-        self._ksuid = ksuid
+        self.residency = Residency(tuple(self.shards), ksuid)
         if len(self.shards) != len(shards) or len({id(shard.primary) for shard in shards}) != len(shards):
             raise ValueError("shards must be distinct, in name and in database")
 
@@ -50,7 +48,7 @@ class Router:
         """Return runs by friendly id or primary key: from the one shard that each id names."""
         return await self._read_through(
             references,
-            lambda reference: run_route(reference, self._ksuid),
+            self.residency.run,
             lambda _, connection, keys: runs_by_reference(connection, environment_id, keys),
             source,
         )
@@ -59,7 +57,7 @@ class Router:
         """Return batches by friendly id or primary key: from the shard that each id names, else from another."""
         return await self._read_through(
             references,
-            self._batch_route,
+            self.residency.batch,
             lambda _, connection, keys: batches_by_reference(connection, environment_id, keys),
             source,
         )
@@ -70,7 +68,7 @@ class Router:
         """Return the friendly ids that each batch lists as its runs, in its order."""
         return await self._read_through(
             batch_references,
-            self._batch_route,
+            self.residency.batch,
             lambda _, connection, keys: listed_runs_by_batch(connection, environment_id, keys),
             source,
         )
@@ -92,7 +90,7 @@ class Router:
         """Return the ids of the waitpoints that each run ever waited on, and one more; from the run's shard."""
         return await self._read_through(
             run_ids,
-            lambda run_id: run_route(run_id, self._ksuid),
+            self.residency.run,
             lambda shard, connection, keys: waitpoint_ids_by_run(connection, shard.catalog.connection, keys, window),
             source,
         )
@@ -101,7 +99,7 @@ class Router:
         """Return the edges that block each run, in the order of creation; from the run's shard."""
         return await self._read_through(
             run_ids,
-            lambda run_id: run_route(run_id, self._ksuid),
+            self.residency.run,
             lambda _, connection, keys: blocks_by_run(connection, keys),
             source,
         )
@@ -159,9 +157,6 @@ class Router:
             source,
         )
 
-    def _batch_route(self, reference: str) -> Route:
-        return batch_route(reference, self.probe_order, self._ksuid)
-
     async def _read_through(
         self, keys: Collection[str], route: Callable[[str], Route], query: KeyedQuery[T], source: ReadFrom
     ) -> Answers[T]:
@@ -171,7 +166,9 @@ class Router:
         route failed.
         """
         answers: Answers[T] = {}
-        remaining = {key: known for key in keys if ids.can_exist(key) and (known := self._known(key, route(key)))}
+        remaining = {key: shards for key in keys if ids.can_exist(key) and (shards := route(key))}
+        if homeless := sum(not route(key) for key in keys):
+            log.warning("ids name shards that are not configured", count=homeless)
         while remaining:
             wanted: dict[ShardKey, list[str]] = {}
             for key, shards in remaining.items():
@@ -208,7 +205,7 @@ class Router:
             except ShardError as error:
                 return error
 
-        answers = await asyncio.gather(*(ask(self.shards[key]) for key in self.precedence))
+        answers = await asyncio.gather(*(ask(self.shards[key]) for key in self.residency.precedence))
         legs = [answer for answer in answers if not isinstance(answer, ShardError)]
         return legs, [answer for answer in answers if isinstance(answer, ShardError)]
 
@@ -225,10 +222,3 @@ class Router:
             parent: merge(feed, window, [leg.get(parent, ()) for leg in legs], failures)
             for parent, feed in feeds.items()
         }
-
-    def _known(self, reference: str, route: Route) -> Route:
-        """Return the shards of a route that exist here. An id may name one that does not: no row can be there."""
-        known = tuple(key for key in route if key in self.shards)
-        if len(known) < len(route):
-            log.warning("an id names a shard that is not configured", shard=route[0], id=reference)
-        return known

@@ -1,0 +1,209 @@
+"""A topology, opened: pools of connections, checked before anything is served.
+
+Whether two names are one database is decided by asking the databases, never by comparing URLs. Two roles that are one
+database share one pool; two shards that are one database are refused.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import asyncpg
+import structlog
+from sqlalchemy import Table, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from store.control_plane import CONTROL_PLANE, ControlPlane
+from store.errors import ConfigurationError
+from store.residency import LEGACY
+from store.router import Router
+from store.shard import CONNECT_SECONDS, Database, Shard
+from store.tables import CONTROL_PLANE as CONTROL_PLANE_TABLES
+from store.topology import Access, Topology
+from store.urls import DatabaseUrl
+
+log = structlog.get_logger()
+
+
+class Identity(NamedTuple):
+    """What a database says of itself; a standby has its primary's cluster and name, and is recovering."""
+
+    cluster: int
+    database: str
+    standby: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """Everything that resolvers ask: the shards through their router, and the control plane."""
+
+    router: Router
+    control_plane: ControlPlane
+
+
+@asynccontextmanager
+async def open_federation(
+    topology: Topology,
+    *,
+    deadline: float = 5.0,
+    cache_ttl: float = 30.0,
+    cache_entries: int = 10_000,
+    expect_split: bool = False,
+) -> AsyncIterator[Federation]:
+    """Open every database of a topology, check them, and close them at the end.
+
+    Raises `ConfigurationError` when one cannot be reached, lacks a table, or is another one under a second name.
+    """
+    pools = _Pools(deadline)
+    try:
+        control_plane, *shards = await asyncio.gather(
+            pools.pair(CONTROL_PLANE, topology.control_plane, CONTROL_PLANE_TABLES),
+            *(pools.pair(shard.key, shard.access, shard.catalog.tables) for shard in topology.shards),
+        )
+        _refuse_two_names(
+            control_plane,
+            {spec.key: pair for spec, pair in zip(topology.shards, shards, strict=True)},
+            expect_split=expect_split,
+        )
+        yield Federation(
+            Router(
+                [
+                    Shard(spec.key, spec.catalog, pair.primary, pair.replica)
+                    for spec, pair in zip(topology.shards, shards, strict=True)
+                ],
+                topology.ksuid,
+            ),
+            ControlPlane(control_plane.primary, control_plane.replica, cache_ttl, cache_entries),
+        )
+    finally:
+        await pools.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A database that was opened, and what it says it is."""
+
+    primary: Database
+    replica: Database
+    identity: Identity
+    setting: str
+
+
+class _Pools:
+    """Opens databases; the same one is opened once, whatever roles it has."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._engines: list[AsyncEngine] = []
+        self._databases: dict[Identity, Database] = {}
+
+    async def pair(self, name: str, access: Access, tables: Collection[Table]) -> _Pair:
+        """Open a database and its replica. Raises `ConfigurationError`."""
+        identity, primary = await self._open(name, access.primary, tables)
+        replica = primary
+        if access.replica is not None:
+            copy, replica = await self._open(name, access.replica, tables)
+            if copy[:2] != identity[:2]:
+                raise ConfigurationError(
+                    f"{access.replica.setting} is not a replica of {access.primary.setting}",
+                    f"one is database {copy.database!r} of cluster {copy.cluster}, "
+                    f"the other {identity.database!r} of {identity.cluster}",
+                )
+        return _Pair(primary, replica, identity, access.primary.setting)
+
+    async def _open(self, name: str, url: DatabaseUrl, tables: Collection[Table]) -> tuple[Identity, Database]:
+        engine = create_engine(url)
+        self._engines.append(engine)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS), engine.connect() as connection:
+                row = (await connection.execute(_IDENTITY)).one()
+                columns = (await connection.execute(_COLUMNS, {"tables": [table.name for table in tables]})).all()
+        except Exception as error:
+            raise ConfigurationError(
+                f"{url.setting}: cannot use the database at {url.place}: {_reason(error)}",
+                "check that it runs, that the URL is right, and that this user may connect and read",
+            ) from error
+        _refuse_missing(url, tables, {(table, column) for table, column in columns})
+        identity = Identity(row.cluster, row.database, row.standby)
+        database = self._databases.setdefault(identity, Database(name, engine, self._deadline))
+        return identity, database
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for engine in self._engines:
+            await engine.dispose()
+
+
+def create_engine(url: DatabaseUrl) -> AsyncEngine:
+    """Return a pool of connections to a database. Nothing is connected yet."""
+    # A transaction pooler hands out another server with every transaction, where a prepared statement would not exist.
+    caches = {"statement_cache_size": 0} if url.through_pooler else {}
+    settings = {"application_name": "runatlas"} | ({"search_path": url.search_path} if url.search_path else {})
+
+    async def connect(**_: object) -> object:
+        return await asyncpg.connect(url.dsn, timeout=CONNECT_SECONDS, server_settings=settings, **caches)
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        connect_args={"async_creator_fn": connect}
+        | ({"prepared_statement_cache_size": 0} if url.through_pooler else {}),
+        pool_size=url.pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_use_lifo=True,
+    )
+
+
+_IDENTITY = text(
+    "SELECT system_identifier AS cluster, current_database() AS database, pg_is_in_recovery() AS standby"
+    " FROM pg_control_system()"
+)
+_COLUMNS = text(
+    "SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+    " WHERE c.relname = ANY(:tables) AND a.attnum > 0 AND NOT a.attisdropped AND pg_table_is_visible(c.oid)"
+)
+
+
+def _refuse_missing(url: DatabaseUrl, tables: Iterable[Table], there: Collection[tuple[str, str]]) -> None:
+    for table in tables:
+        columns = {column for name, column in there if name == table.name}
+        lacking = [column.name for column in table.columns if column.name not in columns]
+        if lacking:
+            what = f'column "{lacking[0]}" of table "{table.name}"' if columns else f'table "{table.name}"'
+            raise ConfigurationError(
+                f"{url.setting}: the database at {url.place} has no {what}",
+                "`runatlas migrate` makes them in an empty database; a deployment's own is migrated by its platform",
+            )
+
+
+def _refuse_two_names(control_plane: _Pair, shards: dict[str, _Pair], *, expect_split: bool) -> None:
+    """Refuse two shards in one database, and a shard other than legacy in the control plane's."""
+    owners: dict[tuple[int, str], str] = {}
+    for key, pair in shards.items():
+        other = owners.setdefault(pair.identity[:2], pair.setting)
+        if other == pair.setting and key != LEGACY and pair.identity[:2] == control_plane.identity[:2]:
+            other = control_plane.setting
+        if other != pair.setting:
+            raise ConfigurationError(
+                f"{other} and {pair.setting} are one database, {pair.identity.database!r}",
+                "each shard needs a database of its own; unset one of the two for a single database",
+            )
+    if expect_split and LEGACY in shards and shards[LEGACY].identity[:2] == control_plane.identity[:2]:
+        raise ConfigurationError(
+            "RUN_OPS_EXPECT_CONTROL_PLANE_SPLIT is set, but legacy is the control plane's database",
+            "set RUN_OPS_LEGACY_DATABASE_URL to a database of its own, or unset the former",
+        )
+
+
+def _reason(error: Exception) -> str:
+    """Return why a connection failed, in words that hold no secret."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    cause = error.__cause__ if error.__cause__ is not None else error
+    if isinstance(cause, OSError):
+        return (cause.strerror or type(cause).__name__).lower()
+    if isinstance(cause, asyncpg.PostgresError):
+        return str(cause.args[0]) if cause.args else type(cause).__name__
+    return type(cause).__name__
