@@ -1,0 +1,1 @@
+"""The GraphQL contract and its transport. Strawberry and FastAPI stop here."""

@@ -45,7 +45,6 @@ class ControlPlane:
     def __init__(self, primary: Database, replica: Database, ttl: float = 30.0, entries: int = 10_000) -> None:
         self.primary, self.replica = primary, replica
         self._by_key: MutableMapping[str, EnvironmentRecord] = TTLCache(entries, ttl)
-        self._environments: MutableMapping[str, EnvironmentRecord | None] = TTLCache(entries, ttl)
         self._projects: MutableMapping[str, ProjectRecord | None] = TTLCache(entries, ttl)
         self._organizations: MutableMapping[str, OrganizationRecord | None] = TTLCache(entries, ttl)
 
@@ -61,12 +60,8 @@ class ControlPlane:
         statement = _ENVIRONMENTS.where(environment.c.api_key == api_key, environment.c.archived_at.is_(None))
         found = await self._ask(statement, EnvironmentRecord._make, ReadFrom.PRIMARY)
         for record in found:
-            self._by_key[digest] = self._environments[record.id] = record
+            self._by_key[digest] = record
         return found[0] if found else None
-
-    async def environments(self, ids: Collection[str]) -> dict[str, EnvironmentRecord]:
-        """Return environments by id; archived ones too. Missing ones and those of deleted projects are absent."""
-        return await self._grouped(self._environments, ids, _ENVIRONMENTS, environment.c.id, EnvironmentRecord._make)
 
     async def projects(self, ids: Collection[str]) -> dict[str, ProjectRecord]:
         """Return projects by id; deleted ones are absent."""

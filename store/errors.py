@@ -12,6 +12,8 @@
     |- ConfigurationError        runatlas cannot start like this; carries a hint
 """
 
+from typing import ClassVar
+
 
 class StoreError(Exception):
     """Root of the store's own errors; the message is one sentence."""
@@ -39,13 +41,22 @@ class DanglingReferenceError(StoreError):
 class ShardError(StoreError):
     """A database that may hold the row did not answer. Never "not found": the row may exist."""
 
-    def __init__(self, shard: str, sentence: str) -> None:
+    code: ClassVar[str]
+    retryable: ClassVar[bool] = True
+
+    def __init__(self, shard: str, sentence: str = "") -> None:
         super().__init__(sentence)
         self.shard = shard
+
+    def again(self) -> "ShardError":
+        """Return an error of its own that says the same: one exception raised in many places grows every traceback."""
+        return type(self)(self.shard)
 
 
 class ShardUnavailableError(ShardError):
     """The database could not be reached, or dropped the connection."""
+
+    code = "UNAVAILABLE"
 
     def __init__(self, shard: str) -> None:
         super().__init__(shard, f"shard {shard!r} is unavailable")
@@ -53,6 +64,8 @@ class ShardUnavailableError(ShardError):
 
 class ShardTimeoutError(ShardError):
     """The database did not answer before the deadline."""
+
+    code = "TIMEOUT"
 
     def __init__(self, shard: str) -> None:
         super().__init__(shard, f"shard {shard!r} did not answer in time")

@@ -126,6 +126,11 @@ class RunRecord(NamedTuple):
         return not self.is_final
 
     @property
+    def attempt_count(self) -> int:
+        """How often it was tried."""
+        return self.attempt_number or 0
+
+    @property
     def trigger_function(self) -> str:
         """How it was triggered: alone or in a batch, waited for or not."""
         return ("BATCH_TRIGGER" if self.batch_id else "TRIGGER") + (
@@ -234,6 +239,11 @@ class EnvironmentRecord(NamedTuple):
     member_name: str | None
 
     @property
+    def friendly_id(self) -> str:
+        """The id under which clients know it."""
+        return f"env_{self.id}"
+
+    @property
     def user_name(self) -> str | None:
         """Whose development environment it is; ``Deleted`` when that member is gone. None for every other type."""
         if self.type != "DEVELOPMENT":
@@ -251,6 +261,11 @@ class ProjectRecord(NamedTuple):
     engine: str
     organization_id: str
 
+    @property
+    def friendly_id(self) -> str:
+        """The id under which clients know it."""
+        return f"project_{self.id}"
+
 
 class OrganizationRecord(NamedTuple):
     """One organization that is not deleted."""
@@ -258,3 +273,8 @@ class OrganizationRecord(NamedTuple):
     id: str
     slug: str
     title: str
+
+    @property
+    def friendly_id(self) -> str:
+        """The id under which clients know it."""
+        return f"org_{self.id}"

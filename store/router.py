@@ -197,7 +197,10 @@ class Router:
             return error
 
     async def _everywhere(self, query: Query[T], source: ReadFrom) -> tuple[list[T], list[ShardError]]:
-        """Ask all shards at once. Returns their answers in precedence, lowest first, and the failures of the others."""
+        """Ask all shards at once. Returns their answers in precedence, lowest first, and the failures of the others.
+
+        Raises the first failure if no shard answered: nothing is known then.
+        """
 
         async def ask(shard: Shard) -> Answer[T]:
             try:
@@ -207,7 +210,10 @@ class Router:
 
         answers = await asyncio.gather(*(ask(self.shards[key]) for key in self.residency.precedence))
         legs = [answer for answer in answers if not isinstance(answer, ShardError)]
-        return legs, [answer for answer in answers if isinstance(answer, ShardError)]
+        failures = [answer for answer in answers if isinstance(answer, ShardError)]
+        if failures and not legs:
+            raise failures[0]
+        return legs, failures
 
     async def _pages(
         self,

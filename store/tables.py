@@ -6,7 +6,7 @@ that a shard holds: nothing asks which one it is.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import (
     ARRAY,
@@ -175,7 +175,7 @@ environment = _table(
 class Catalog:
     """The tables of one schema variant; `connection` has columns `run_id` and `waitpoint_id` in both."""
 
-    variant: str
+    variant: Literal["full", "dedicated"]
     connection: Table
 
     @property

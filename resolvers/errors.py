@@ -1,0 +1,13 @@
+"""What a caller did that cannot be answered. The message is one sentence for the caller."""
+
+
+class ResolverError(Exception):
+    """Root of the errors that resolvers raise."""
+
+
+class UnauthenticatedError(ResolverError):
+    """There is no credential, or it is not valid. It does not say which part of it is wrong."""
+
+
+class BadInputError(ResolverError):
+    """An argument makes no sense."""

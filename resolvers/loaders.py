@@ -1,0 +1,133 @@
+"""Loads by key, batched: a kind of load is declared once, and each viewer has one loader of each kind that it uses.
+
+`Keyed` is a kind: its name, and how many keys are asked for at once. Loads that are wanted in the same moment become
+one call of `ask`, whichever fields want them.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from aiodataloader import DataLoader
+
+from resolvers.errors import BadInputError
+from store.errors import ShardError
+from store.pages import Feed, Page, Window
+
+if TYPE_CHECKING:
+    from resolvers.viewer import Viewer
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+DEFAULT_PAGE = 25
+LARGEST_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed(Generic[K, V]):
+    """One kind of load. `ask` answers many keys: with a value, with an error for that key only, or not at all.
+
+    Kinds with one name and `about` are one kind, and share a loader.
+    """
+
+    name: str
+    ask: Callable[["Viewer", Sequence[K]], Awaitable[Mapping[K, V | ShardError]]] = field(compare=False)
+    about: Hashable = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageArguments:
+    """The arguments of a list, as the caller gave them."""
+
+    first: int | None = None
+    after: str | None = None
+    last: int | None = None
+    before: str | None = None
+
+    def window(self, feed: Feed, default: int = DEFAULT_PAGE) -> Window:
+        """Return the window of a list that the arguments name. Raises `BadInputError` or `BadCursorError`."""
+        if self.first is not None and self.last is not None:
+            raise BadInputError("first and last exclude each other: give one of them")
+        if self.after is not None and self.before is not None:
+            raise BadInputError("after and before exclude each other: give one of them")
+        backward = self.last is not None or (self.first is None and self.before is not None)
+        if (self.after if backward else self.before) is not None:
+            raise BadInputError("first goes with after, and last goes with before")
+        name, size = ("last", self.last) if backward else ("first", self.first)
+        size = default if size is None else size
+        if not 1 <= size <= LARGEST_PAGE:
+            raise BadInputError(f"{name} must be from 1 to {LARGEST_PAGE}, not {size}")
+        cursor = self.before if backward else self.after
+        return Window(size, None if cursor is None else feed.position(cursor), backward)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[V]):
+    """A list that each record of some type has: its name, and how the pages of many parents are asked for at once."""
+
+    name: str
+    ask: Callable[["Viewer", Mapping[str, Feed], Window], Awaitable[Mapping[str, Page[Any] | ShardError]]]
+    default: int = DEFAULT_PAGE
+
+    def load(self, viewer: "Viewer", parent: str, arguments: PageArguments) -> "asyncio.Future[Page[Any] | None]":
+        """Return one parent's page. Raises `BadInputError` or `BadCursorError` at once."""
+        window = arguments.window(self.feed(parent), self.default)
+
+        async def ask(asking: "Viewer", parents: Sequence[str]) -> Mapping[str, Page[Any] | ShardError]:
+            pages = await self.ask(asking, {parent: self.feed(parent) for parent in parents}, window)
+            for page in pages.values():
+                if isinstance(page, Page):
+                    asking.degraded.update((failure.shard, failure) for failure in page.failures)
+            return pages
+
+        return viewer.load(Keyed(self.name, ask, window), parent)
+
+    def feed(self, parent: str) -> Feed:
+        """Return what the cursors of one parent's list are checked against."""
+        return Feed(self.name, (parent,))
+
+
+class Loader(DataLoader[K, Any], Generic[K, V]):
+    """One kind's loader for one viewer. Lives as long as a request, and belongs to the running loop.
+
+    Mends what its base leaves to chance: a waiter that gives up takes nobody else's answer away, errors are not
+    remembered, every key has an exception of its own, and a batch that is cancelled fails instead of hanging.
+    """
+
+    def __init__(self, viewer: "Viewer", kind: Keyed[K, V]) -> None:
+        super().__init__()
+        self._viewer, self._kind = viewer, kind
+
+    def load(self, key: K) -> "asyncio.Future[V | None]":
+        """Return the value of a key, or None if there is none. Raises that key's error."""
+        answer = super().load(key)
+        if answer.done():
+            return answer
+        answer.add_done_callback(_seen)
+        return asyncio.shield(answer)
+
+    async def batch_load_fn(self, keys: list[K]) -> list[Any]:
+        """Return the answers in the order of the keys: a value, None, or that key's error."""
+        try:
+            answers = await self._kind.ask(self._viewer, keys)
+        except ShardError as error:
+            answers = dict.fromkeys(keys, error)
+        except asyncio.CancelledError as error:
+            raise RuntimeError(f"loading {self._kind.name} was cancelled") from error
+        values: list[V | ShardError | None] = []
+        for key in keys:
+            answer = answers.get(key)
+            if isinstance(answer, ShardError):
+                self.clear(key)
+                values.append(answer.again())
+            else:
+                values.append(answer)
+        return values
+
+
+def _seen(answer: "asyncio.Future[Any]") -> None:
+    """Mark the error of an answer as seen: whoever waits has it from the shield."""
+    if not answer.cancelled():
+        answer.exception()

@@ -1,0 +1,52 @@
+"""The viewer: who asks, what it may see, and its loaders. Every resolver takes one."""
+
+import asyncio
+from collections.abc import Hashable, Iterable
+from typing import Any, TypeVar
+
+from resolvers.loaders import Keyed, Loader
+from store.errors import ShardError
+from store.federation import Federation
+from store.records import EnvironmentRecord
+from store.shard import ReadFrom
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Viewer:
+    """One asker during one request. Everything that it loads is limited to its environment."""
+
+    def __init__(self, federation: Federation, environment: EnvironmentRecord) -> None:
+        self.router = federation.router
+        self.control_plane = federation.control_plane
+        self.environment = environment
+        self.source = ReadFrom.REPLICA
+        self.degraded: dict[str, ShardError] = {}
+        """Shards whose rows are missing from some page of this request, by key."""
+        self._loaders: dict[Keyed[Any, Any], Loader[Any, Any]] = {}
+
+    @property
+    def environment_id(self) -> str:
+        """The environment that limits every read."""
+        return self.environment.id
+
+    def load(self, kind: Keyed[K, V], key: K) -> "asyncio.Future[V | None]":
+        """Return the value of one key, or None if there is none that this viewer may see. Raises that key's error."""
+        loader = self._loaders.get(kind)
+        if loader is None:
+            loader = self._loaders[kind] = Loader(self, kind)
+        return loader.load(key)
+
+    async def load_many(self, kind: Keyed[K, V], keys: Iterable[K]) -> list[V | ShardError | None]:
+        """Return the values of many keys, in their order; the error of a key stands in its place."""
+        answers = await asyncio.gather(*(self.load(kind, key) for key in keys), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, ShardError):
+                raise answer
+        return [answer for answer in answers if isinstance(answer, ShardError) or not isinstance(answer, BaseException)]
+
+    def wrote(self) -> None:
+        """Read from primaries from now on, with fresh loaders: whatever was loaded may be old."""
+        self.source = ReadFrom.PRIMARY
+        self._loaders = {}

@@ -1,0 +1,59 @@
+"""Waitpoints: by id, and the runs' ties to them."""
+
+from collections.abc import Mapping, Sequence
+
+from resolvers.loaders import Keyed, Listed
+from resolvers.viewer import Viewer
+from store.errors import ShardError
+from store.pages import Feed, Page, Window
+from store.records import BlockRecord, WaitpointRecord
+from store.router import Answers
+
+
+async def _waitpoints(viewer: Viewer, references: Sequence[str]) -> Answers[WaitpointRecord]:
+    return await viewer.router.waitpoints(viewer.environment_id, references, viewer.source)
+
+
+async def _blocks(viewer: Viewer, run_ids: Sequence[str]) -> Answers[list[BlockRecord]]:
+    answers = await viewer.router.blocks(run_ids, viewer.source)
+    return {run_id: answers.get(run_id, []) for run_id in run_ids}
+
+
+async def _of_runs(
+    viewer: Viewer, feeds: Mapping[str, Feed], window: Window
+) -> Mapping[str, Page[WaitpointRecord] | ShardError]:
+    """Return the waitpoints of runs: the ties are on the run's shard, the waitpoints on any.
+
+    A tie to a waitpoint that no shard has any more is history, and is left out.
+    """
+    answers = await viewer.router.waitpoint_ids(list(feeds), window, viewer.source)
+    wanted = {run_id: [] if isinstance(ids := answers.get(run_id, []), ShardError) else ids for run_id in feeds}
+    distinct = list(dict.fromkeys(id_ for ids in wanted.values() for id_ in ids[: window.size]))
+    records = await viewer.load_many(by_reference, distinct)
+    loaded = dict(zip(distinct, records, strict=True))
+    pages: dict[str, Page[WaitpointRecord] | ShardError] = {}
+    for run_id, feed in feeds.items():
+        answer = answers.get(run_id)
+        if isinstance(answer, ShardError):
+            pages[run_id] = answer
+            continue
+        found = [loaded[id_] for id_ in wanted[run_id][: window.size]]
+        failures = {error.shard: error for error in found if isinstance(error, ShardError)}
+        pages[run_id] = Page(
+            feed,
+            tuple(record for record in found if isinstance(record, WaitpointRecord)),
+            has_next_page=len(wanted[run_id]) > window.size or bool(failures),
+            has_previous_page=window.at is not None,
+            failures=tuple(failures.values()),
+        )
+    return pages
+
+
+by_reference: Keyed[str, WaitpointRecord] = Keyed("waitpoint", _waitpoints)
+"""A waitpoint by friendly id (``waitpoint_...``) or primary key, from whichever shard has it."""
+
+blocking: Keyed[str, list[BlockRecord]] = Keyed("run.blockedBy", _blocks)
+"""The edges that block a run now, by the run's primary key."""
+
+of_run: Listed[WaitpointRecord] = Listed("run.waitpoints", _of_runs)
+"""The waitpoints that a run ever waited on, in the order in which they were minted."""

@@ -1,0 +1,63 @@
+"""The web application: one endpoint for GraphQL and its page, and a probe for load balancers."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from strawberry.fastapi import GraphQLRouter
+
+from resolvers.auth import authenticate
+from resolvers.errors import UnauthenticatedError
+from schema.api import schema
+from schema.context import Context
+from schema.errors import extensions_of
+from schema.http.graphiql import GraphiQLConfig, graphiql_routes, page_response, wants_page
+from store.errors import ShardError
+from store.federation import Federation
+
+STATUS: dict[type[Exception], int] = {UnauthenticatedError: 401}
+"""Failures before an operation begins -> HTTP status; a database that did not answer is 503."""
+
+
+class Endpoint(GraphQLRouter[Context, None]):
+    """Strawberry's endpoint, with the page that we ship."""
+
+    def __init__(self, page: GraphiQLConfig, **options: Any) -> None:  # noqa: ANN401  passed on as they are
+        super().__init__(schema, **options)
+        self._page = page
+
+    def should_render_graphql_ide(self, request: Any) -> bool:  # noqa: ANN401  strawberry's adapter
+        """Tell whether a person asks, with a browser."""
+        return wants_page(request.request)
+
+    async def render_graphql_ide(self, request: Request) -> Any:  # noqa: ANN401, ARG002
+        """Return the page."""
+        return page_response(self._page)
+
+
+def create_app(federation: Federation, page: GraphiQLConfig | None = None) -> FastAPI:
+    """Return the application over an open federation. `page` is what GraphiQL opens with."""
+    page = page or GraphiQLConfig()
+
+    async def context(request: Request) -> Context:
+        if wants_page(request):
+            return Context()
+        return Context(await authenticate(federation, request.headers.get("authorization")))
+
+    app = FastAPI(title="runatlas", openapi_url=None)
+    app.include_router(graphiql_routes(page))
+    app.include_router(Endpoint(page, path="/graphql", context_getter=context, subscription_protocols=()))
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    for kind in (UnauthenticatedError, ShardError):
+        app.add_exception_handler(kind, _refuse)
+    return app
+
+
+async def _refuse(_request: Request, error: Exception) -> Response:
+    """Answer a request that failed before its operation began, in GraphQL's form."""
+    body = {"errors": [{"message": str(error), "extensions": extensions_of(error)}]}
+    return JSONResponse(body, STATUS.get(type(error), 503))

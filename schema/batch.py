@@ -1,0 +1,59 @@
+"""Batch: the type and its statuses."""
+
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+from resolvers import batches, environments, runs
+from schema.declare import column, edge, forward_listing, type_of
+from schema.node import Node
+from schema.scalars import DateTime
+from store.records import BatchRecord
+
+if TYPE_CHECKING:
+    from schema.environment import Environment
+    from schema.run import RunConnection
+
+
+@strawberry.enum(description="State of a batch.")
+class BatchStatus(Enum):
+    """The enum of that name."""
+
+    PENDING = strawberry.enum_value("PENDING", description="Its runs exist and are not all final.")
+    PROCESSING = strawberry.enum_value("PROCESSING", description="Its items are becoming runs.")
+    COMPLETED = strawberry.enum_value("COMPLETED", description="All its runs are final.")
+    PARTIAL_FAILED = strawberry.enum_value("PARTIAL_FAILED", description="Some of its items became no runs.")
+    ABORTED = strawberry.enum_value("ABORTED", description="None of its items became a run.")
+
+
+@type_of(BatchRecord, description="Runs that were triggered together.")
+class Batch(Node):
+    """The type of that name."""
+
+    friendly_id: str = column(description="The same as `id`, under the platform's name.")
+    status: BatchStatus = column(description="State of the batch.")
+    batch_version: str = column(description="How it was created: `v1`, `v2`, `v3`, `runengine:v1` or `runengine:v2`.")
+    run_count: int = column(description="How many runs it has, or will have.")
+    run_ids: list[strawberry.ID] | None = edge(
+        batches.listed_runs, "id", always=True, description="The runs that it lists, in its order."
+    )
+    successful_run_count: int | None = column(description="How many items became runs; null before it is known.")
+    failed_run_count: int | None = column(description="How many items did not; null before it is known.")
+    created_at: DateTime = column(description="When it was created.")
+    updated_at: DateTime = column(description="When its row last changed.")
+    processing_started_at: DateTime | None = column(description="When its items began to become runs.")
+    processing_completed_at: DateTime | None = column(description="When the last item was dealt with.")
+    completed_at: DateTime | None = column(description="When it completed, if it says so.")
+    finished_at: DateTime | None = column(description="When it completed, or else last changed; null before.")
+    has_finished: bool = column(description="Whether it is neither pending nor processing.")
+    idempotency_key: str | None = column(description="The key under which it was created.")
+    sealed: bool = column(description="Whether it takes no more items.")
+    expected_count: int = column(description="How many items it expects.")
+    completed_count: int = column(description="How many of its items are complete.")
+    environment: Annotated["Environment", strawberry.lazy("schema.environment")] | None = edge(
+        environments.by_id, "environment_id", always=True, description="Where its runs run."
+    )
+    runs: Annotated["RunConnection", strawberry.lazy("schema.run")] | None = forward_listing(
+        runs.of_batch, description="Its runs, newest first: its own, and those of other batches that it lists."
+    )

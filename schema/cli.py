@@ -1,0 +1,107 @@
+"""The `runatlas` command. Every failure that is expected is one line with a hint, and exit code 1.
+
+Imports are inside the commands, so that the help is there at once.
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="One GraphQL graph over runs, batches and waitpoints that live in several Postgres databases.",
+)
+
+Runs = Annotated[int, typer.Option(min=100, help="How many runs to plant.")]
+Seed = Annotated[int, typer.Option(min=0, help="Decides every byte of the demo data.")]
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on [RUNATLAS_HOST].")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on, 0 for a free one [RUNATLAS_PORT].")
+    ] = None,
+    runs: Runs = 20_000,
+    seed: Seed = 1,
+) -> None:
+    """Serve the databases that the environment names; without any, two embedded ones with demo data."""
+    from schema.serve import serve as run
+
+    _run(run(host, port, runs, seed))
+
+
+@app.command()
+def migrate() -> None:
+    """Make the platform's tables in the databases that the environment names. Never alters a live deployment's."""
+    from schema.commands import migrate as run
+
+    _run(run())
+
+
+@app.command()
+def seed(runs: Runs = 20_000, seed: Seed = 1) -> None:
+    """Plant demo data in empty databases: those that the environment names, else embedded ones."""
+    from schema.commands import seed as run
+
+    _run(run(runs, seed))
+
+
+@app.command()
+def where(ids: Annotated[list[str], typer.Argument(help="Ids of runs, batches or waitpoints.")]) -> None:
+    """Say which shards an id routes to, and why. Asks no database."""
+    from schema.commands import where as run
+
+    _expecting(lambda: run(ids))
+
+
+@app.command()
+def settings() -> None:
+    """List the settings that the environment may hold, and what they mean."""
+    from schema.commands import settings as run
+
+    _expecting(run)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as version_of
+
+    typer.echo(version_of("runatlas"))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _run(work: "Coroutine[Any, Any, None]") -> None:
+    import asyncio
+
+    try:
+        _expecting(lambda: asyncio.run(work))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        typer.echo("stopped", err=True)
+
+
+def _expecting(work: "Any") -> None:
+    """Run something; an expected failure becomes one line with a hint."""
+    from store.embedded import EmbeddedError
+
+    from store.errors import ConfigurationError
+
+    try:
+        work()
+    except* (ConfigurationError, EmbeddedError) as group:
+        error = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        typer.echo(f"runatlas: {error} (hint: {error.hint})", err=True)
+        raise SystemExit(1) from None

@@ -1,0 +1,82 @@
+"""What the smaller commands do, and what `serve` shares with them."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from store.demo import Demo, plant
+from store.embedded import default_home
+
+from store.federation import create_engine
+from store.local import local_topology
+from store.migrations import migrate as migrate_database
+from store.residency import LEGACY, NEW, Residency, ShardKey
+from store.settings import Settings, load_settings
+from store.topology import Topology, names_databases
+
+errors = Console(stderr=True)
+
+
+async def migrate() -> None:
+    """Migrate every database that the settings name, and say what was done to each."""
+    topology = Topology.of(load_settings())
+    wanted = {topology.control_plane.primary.dsn: (topology.control_plane.primary, topology.shards[0].catalog.variant)}
+    for shard in topology.shards:
+        wanted.setdefault(shard.access.primary.dsn, (shard.access.primary, shard.catalog.variant))
+    for url, variant in wanted.values():
+        engine = create_engine(url)
+        try:
+            applied = await migrate_database(engine, variant)
+        finally:
+            await engine.dispose()
+        typer.echo(f"{url.place}: {', '.join(applied) if applied else 'up to date'}")
+
+
+async def seed(runs: int, seed: int) -> None:
+    """Plant demo data in the databases that the settings name, else in embedded ones, and print its credential."""
+    settings = load_settings()
+    async with AsyncExitStack() as stack:
+        if names_databases(settings):
+            topology = Topology.of(settings)
+        else:
+            topology = await stack.enter_async_context(local_topology(settings.runatlas_home or default_home()))
+        demo = await planted(topology, runs, seed)
+    typer.echo(f"Authorization: Bearer {demo.api_key}")
+
+
+async def planted(topology: Topology, runs: int, seed: int) -> Demo:
+    """Plant demo data in a topology's databases, with a progress bar."""
+    control_plane = create_engine(topology.control_plane.primary)
+    engines = {shard.key: create_engine(shard.access.primary) for shard in topology.shards}
+    columns = (TextColumn("planting demo runs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=errors) as progress:
+            task = progress.add_task("", total=runs)
+            return await plant(
+                control_plane, engines, runs=runs, seed=seed, progress=lambda done: progress.advance(task, done)
+            )
+    finally:
+        await asyncio.gather(*(engine.dispose() for engine in (control_plane, *engines.values())))
+
+
+def where(references: list[str]) -> None:
+    """Print the route of each id, and why."""
+    settings = load_settings()
+    shards = (LEGACY, NEW, *(ShardKey(key) for key in settings.shard_urls()))
+    if names_databases(settings):
+        shards = tuple(shard.key for shard in Topology.of(settings).shards)
+    residency = Residency(shards, ShardKey(settings.run_ops_ksuid_residency))
+    for reference in references:
+        route, why = residency.explain(reference)
+        typer.echo(f"{reference}\t{' then '.join(route) or 'nowhere'}\t{why}")
+
+
+def settings() -> None:
+    """Print every setting with its default and its meaning."""
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f" [{field.default}]"
+        typer.echo(f"{name.upper()}{default}\n    {field.description}")
+    typer.echo("RUN_OPS_SHARD_<KEY>_DATABASE_URL, RUN_OPS_SHARD_<KEY>_DATABASE_READ_REPLICA_URL")
+    typer.echo("    A shard of second-generation ids, and a replica of it; <KEY> is its one letter or digit.")

@@ -1,0 +1,197 @@
+"""How fields are declared: a plain field names an attribute of its record, an edge names its kind of load and its key.
+
+A declaration is data, in the field's metadata. `bind` gives it to graphql-core, and any other executor can read it just
+as well. No object of a GraphQL type is ever made: what travels through execution are records.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Annotated, Any, TypeVar
+
+import strawberry
+from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLResolveInfo, GraphQLSchema, Undefined
+from strawberry.schema_directive import Location
+from strawberry.types.field import StrawberryField
+
+from resolvers.loaders import Keyed, Listed, PageArguments
+from resolvers.nodes import node
+
+DECLARATION = "runatlas"
+T = TypeVar("T")
+
+
+@strawberry.schema_directive(
+    locations=[Location.FIELD_DEFINITION],
+    name="semanticNonNull",
+    description="Null only together with an entry in `errors`, never as a value. "
+    "Error-handling clients may type the field non-null.",
+)
+class SemanticNonNull:
+    """The directive of that name."""
+
+    levels: list[int] = strawberry.field(
+        default_factory=lambda: [0], description="The list levels that it speaks of; 0 is the field itself."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A plain field: the value of the record's attribute."""
+
+    attribute: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A relation, or a value that is read on its own: loaded by kind, with an attribute of the record as key.
+
+    `missing` makes the error for a key that no shard has, where that is not the same as null.
+    """
+
+    kind: Keyed[Any, Any]
+    key: str
+    missing: Callable[[str], Exception] | None = None
+
+
+def column(attribute: str | None = None, *, description: str, name: str | None = None) -> Any:  # noqa: ANN401
+    """Declare a plain field: the record's attribute of that name, by default the field's own."""
+    return strawberry.field(description=description, name=name, metadata={DECLARATION: Column(attribute)})
+
+
+def edge(
+    kind: Keyed[Any, Any],
+    key: str,
+    *,
+    description: str,
+    always: bool = False,
+    missing: Callable[[str], Exception] | None = None,
+) -> Any:  # noqa: ANN401
+    """Declare a relation: loaded by `kind` with the record's `key`, null if that is null. `always`: there is one."""
+    return strawberry.field(
+        description=description,
+        directives=[SemanticNonNull()] if always else [],
+        metadata={DECLARATION: Edge(kind, key, missing)},
+    )
+
+
+def root(resolve: Callable[..., Any], *, description: str, always: bool = False) -> Any:  # noqa: ANN401
+    """Declare a field that is resolved by a function."""
+    return strawberry.field(resolver=resolve, description=description, directives=[SemanticNonNull()] if always else [])
+
+
+Id = Annotated[strawberry.ID, strawberry.argument(name="id", description="Its id.")]
+
+
+def by_id(kind: str, *, description: str) -> Any:  # noqa: ANN401
+    """Declare a field that finds one object of a kind by its id; another kind's id finds nothing."""
+
+    async def resolve(info: strawberry.Info, id_: Id) -> object:
+        return await node(info.context.viewer, id_, only=kind)
+
+    return root(resolve, description=description)
+
+
+First = Annotated[int | None, strawberry.argument(description="How many from the front, 1 to 100.")]
+After = Annotated[str | None, strawberry.argument(description="Begin after this cursor.")]
+Last = Annotated[int | None, strawberry.argument(description="How many from the back, 1 to 100.")]
+Before = Annotated[str | None, strawberry.argument(description="End before this cursor.")]
+
+
+def listing(kind: Listed[Any], key: str = "id", *, description: str) -> Any:  # noqa: ANN401
+    """Declare a list that is walked both ways: `first` and `after`, or `last` and `before`."""
+    read = attrgetter(key)
+
+    def resolve(  # noqa: PLR0913, PLR0917  the arguments of a connection
+        root: Any,  # noqa: ANN401
+        info: strawberry.Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Any:  # noqa: ANN401
+        return kind.load(info.context.viewer, read(root), PageArguments(first, after, last, before))
+
+    return root(resolve, description=description, always=True)
+
+
+def forward_listing(kind: Listed[Any], key: str = "id", *, description: str) -> Any:  # noqa: ANN401
+    """Declare a list that is walked forwards: `first` and `after`."""
+    read = attrgetter(key)
+
+    def resolve(root: Any, info: strawberry.Info, first: First = None, after: After = None) -> Any:  # noqa: ANN401
+        return kind.load(info.context.viewer, read(root), PageArguments(first, after))
+
+    return root(resolve, description=description, always=True)
+
+
+def top_listing(kind: Listed[Any], key: str = "id", *, description: str) -> Any:  # noqa: ANN401
+    """Declare a list of which only the front is shown: `first`."""
+    read = attrgetter(key)
+
+    def resolve(root: Any, info: strawberry.Info, first: First = None) -> Any:  # noqa: ANN401
+        return kind.load(info.context.viewer, read(root), PageArguments(first))
+
+    return root(resolve, description=description, always=True)
+
+
+_TYPE_OF: dict[type, str] = {}
+
+
+def type_of(record: type, *, description: str) -> Callable[[type[T]], type[T]]:
+    """Declare the GraphQL type that is put over a record."""
+
+    def declare(cls: type[T]) -> type[T]:
+        _TYPE_OF[record] = cls.__name__
+        return strawberry.type(cls, description=description)
+
+    return declare
+
+
+def bind(schema: GraphQLSchema) -> None:
+    """Give graphql-core the declarations: how to read a column, how to load an edge, which type a record has.
+
+    An optional argument has no default in the contract, rather than null.
+    """
+    for graphql_type in schema.type_map.values():
+        if isinstance(graphql_type, GraphQLInterfaceType):
+            graphql_type.resolve_type = _resolve_type
+        if not isinstance(graphql_type, GraphQLObjectType):
+            continue
+        graphql_type.is_type_of = None
+        for field in graphql_type.fields.values():
+            for argument in field.args.values():
+                if argument.default_value is None:
+                    argument.default_value = Undefined
+            declared = field.extensions.get("strawberry-definition")
+            match declared.metadata.get(DECLARATION) if isinstance(declared, StrawberryField) else None:
+                case Column(attribute):
+                    field.resolve = _reader(attribute or declared.python_name)
+                case Edge() as declaration:
+                    field.resolve = _loader(declaration)
+
+
+def _resolve_type(record: object, _info: GraphQLResolveInfo[Any], _type: object) -> str:
+    return _TYPE_OF[type(record)]
+
+
+def _reader(attribute: str) -> Callable[[Any, GraphQLResolveInfo[Any]], Any]:
+    read = attrgetter(attribute)
+    return lambda record, _info: read(record)
+
+
+def _loader(declaration: Edge) -> Callable[[Any, GraphQLResolveInfo[Any]], Any]:
+    kind, read, missing = declaration.kind, attrgetter(declaration.key), declaration.missing
+
+    def load(record: Any, info: GraphQLResolveInfo[Any]) -> Any:  # noqa: ANN401
+        key = read(record)
+        return None if key is None else info.context.viewer.load(kind, key)
+
+    async def demand(record: Any, info: GraphQLResolveInfo[Any]) -> Any:  # noqa: ANN401
+        key = read(record)
+        answer = await info.context.viewer.load(kind, key)
+        if answer is None and missing is not None:
+            raise missing(key)
+        return answer
+
+    return load if missing is None else demand

@@ -1,0 +1,139 @@
+"""`runatlas serve`: databases, checks, the banner, the server, and the way down again."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from importlib.metadata import version
+from typing import cast
+
+import structlog
+import typer
+import uvicorn
+from store.demo import Demo, find_demo
+from store.embedded import default_home
+
+from schema.app import create_app
+from schema.commands import errors, planted
+from schema.http.graphiql import GraphiQLConfig
+from schema.tour import page, two_runs
+from store.errors import ConfigurationError
+from store.federation import Federation, create_engine, open_federation
+from store.local import local_topology
+from store.settings import Settings, load_settings
+from store.topology import Topology, names_databases
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, stopped by us: its own handlers would raise the signal again before the databases are closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+async def serve(host: str | None, port: int | None, runs: int, seed: int) -> None:
+    """Serve until a signal comes. Raises `ConfigurationError` for what is wrong before that."""
+    settings = load_settings()
+    _configure_logs()
+    host = host or settings.runatlas_host
+    async with AsyncExitStack() as stack:
+        server = _stopped_by_signals()
+        listener = stack.enter_context(_listen(host, settings.runatlas_port if port is None else port))
+        topology, demo = await _topology(stack, settings, runs, seed)
+        federation = await stack.enter_async_context(
+            open_federation(
+                topology,
+                deadline=settings.runatlas_shard_deadline_ms / 1000,
+                cache_ttl=settings.control_plane_cache_ttl_ms / 1000,
+                cache_entries=settings.control_plane_cache_max_entries,
+                expect_split=settings.run_ops_expect_control_plane_split,
+            )
+        )
+        url = f"http://{host}:{listener.getsockname()[1]}"
+        _greet(url, topology, federation, demo)
+        server.config = uvicorn.Config(
+            create_app(federation, page(demo) if demo else GraphiQLConfig()),
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=10,
+            server_header=False,
+        )
+        await server.serve(sockets=[listener])
+
+
+async def _topology(stack: AsyncExitStack, settings: Settings, runs: int, seed: int) -> tuple[Topology, Demo | None]:
+    """Return the databases to serve, and the demo if they are ours."""
+    if names_databases(settings):
+        return Topology.of(settings), None
+    with errors.status("starting two databases"):
+        topology = await stack.enter_async_context(local_topology(settings.runatlas_home or default_home()))
+    control_plane = create_engine(topology.control_plane.primary)
+    try:
+        demo = await find_demo(control_plane)
+    finally:
+        await control_plane.dispose()
+    return topology, demo or await planted(topology, runs, seed)
+
+
+def _stopped_by_signals() -> Server:
+    """Return a server that a first SIGINT or SIGTERM stops gently, and a second at once; before it serves, it never will."""
+    loop, task = asyncio.get_running_loop(), cast("asyncio.Task[None]", asyncio.current_task())
+    server = Server(uvicorn.Config(app=""))
+
+    def stop() -> None:
+        if not server.started:
+            task.cancel()
+        server.force_exit = server.should_exit
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    return server
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a bound socket, before anything slow is begun."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port}: {reason}", "choose another with --port or RUNATLAS_PORT, 0 for a free one"
+        ) from error
+    return listener
+
+
+def _greet(url: str, topology: Topology, federation: Federation, demo: Demo | None) -> None:
+    """Print where everything is, and what to ask first."""
+    lines = [f"runatlas {version('runatlas')}", f"  GraphiQL    {url}/graphql"]
+    for shard in topology.shards:
+        lines.append(f"  {shard.key:<11} {shard.access.primary.place}")
+    if demo is not None:
+        lines += [
+            f"  credential  Authorization: Bearer {demo.api_key}",
+            "",
+            "Two runs that live in different databases, in one answer:",
+            "",
+            *(f"  {line}" for line in two_runs(demo).splitlines()),
+            "",
+        ]
+    typer.echo("\n".join(lines))
+
+
+def _configure_logs() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper("iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(file=errors.file),
+    )

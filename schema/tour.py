@@ -1,0 +1,64 @@
+"""What the demo shows first: queries whose answers cross databases."""
+
+from store.demo import Demo
+
+from schema.http.graphiql import GraphiQLConfig, Tab
+
+RUN = """\
+    id
+    status
+    taskIdentifier
+    batch { id status runCount }
+    parentRun { id status }
+    environment { slug project { name } }
+    waitpoints(first: 5) { nodes { id type status } }"""
+
+
+def two_runs(demo: Demo) -> str:
+    """Return a query for two runs of different databases, their batches, their parents and what they wait for."""
+    return f"""\
+query TwoDatabases {{
+  legacy: run(id: "{demo.legacy_run}") {{
+{RUN}
+  }}
+  new: run(id: "{demo.new_run}") {{
+{RUN}
+  }}
+}}
+"""
+
+
+def page(demo: Demo) -> GraphiQLConfig:
+    """Return GraphiQL with the demo's credential and three queries."""
+    token = f"""\
+# One token, and the runs of every database that wait for it.
+query AcrossTheSeam {{
+  waitpoint(id: "{demo.token}") {{
+    id
+    type
+    status
+    tags
+    blockedRuns(first: 5) {{ nodes {{ id status blockedBy {{ waitpoint {{ id }} }} }} }}
+    connectedRuns(first: 5) {{ nodes {{ id status }} }}
+  }}
+}}
+"""
+    runs = """\
+# The newest runs of all databases, merged; pass endCursor as $after for the next page.
+query NewestRuns($after: String) {
+  environment {
+    slug
+    type
+    runs(first: 10, after: $after) {
+      nodes { id status taskIdentifier createdAt tags childRuns(first: 3) { nodes { id status } } }
+      pageInfo { hasNextPage endCursor }
+      degradedShards { shard code }
+    }
+  }
+  shards { key healthy checkedAt }
+}
+"""
+    return GraphiQLConfig(
+        tabs=(Tab(two_runs(demo)), Tab(token), Tab(runs)),
+        default_headers={"Authorization": f"Bearer {demo.api_key}"},
+    )

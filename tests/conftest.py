@@ -1,0 +1,85 @@
+"""Clusters for the whole suite, started by it; databases for 1, 2 and 3 shards; a federation for each test."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from store.embedded import Cluster, two_installations
+
+from store.federation import create_engine, open_federation
+from store.migrations import migrate
+from store.residency import LEGACY, NEW, ShardKey
+from store.tables import DEDICATED, FULL
+from store.topology import Access, ShardAccess, Topology
+from store.urls import parse_url
+from tests.federation import SHARD_A, FederationUnderTest, plant_tenant
+
+SHARDS: tuple[ShardKey, ...] = (LEGACY, NEW, SHARD_A)
+
+
+@pytest.fixture(scope="session")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[ShardKey, Cluster]]:
+    """One cluster a shard, of two majors."""
+    older, newer = two_installations()
+    home = tmp_path_factory.mktemp("clusters")
+    made = {
+        key: Cluster(installation, home / key) for key, installation in zip(SHARDS, (older, newer, newer), strict=True)
+    }
+    try:
+        for cluster in made.values():
+            cluster.start()
+        yield made
+    finally:
+        for cluster in made.values():
+            cluster.stop()
+
+
+@pytest.fixture(scope="session")
+async def urls(clusters: dict[ShardKey, Cluster]) -> dict[ShardKey, str]:
+    """One migrated database a shard; legacy's holds the control plane too."""
+    made: dict[ShardKey, str] = {}
+    for key, cluster in clusters.items():
+        await asyncio.to_thread(cluster.create_database, "runatlas")
+        made[key] = cluster.url("runatlas")
+        engine = create_engine(parse_url("DATABASE_URL", made[key]))
+        await migrate(engine, "full" if key == LEGACY else "dedicated")
+        await engine.dispose()
+    return made
+
+
+def topology_of(urls: dict[ShardKey, str], shards: tuple[ShardKey, ...]) -> Topology:
+    """Return the topology of some of the suite's databases."""
+    access = {key: Access(parse_url(f"{key}_URL", url)) for key, url in urls.items()}
+    return Topology(
+        access[LEGACY],
+        tuple(ShardAccess(key, FULL if key == LEGACY else DEDICATED, access[key]) for key in shards),
+    )
+
+
+@pytest.fixture(params=[2], ids=lambda count: f"{count}-shards")
+async def federation(request: pytest.FixtureRequest, urls: dict[ShardKey, str]) -> AsyncIterator[FederationUnderTest]:
+    """A federation of two shards, or of as many as a test is parametrized with, and a tenant of its own."""
+    shards = SHARDS[: request.param]
+    async with AsyncExitStack() as stack:
+        opened = await stack.enter_async_context(open_federation(topology_of(urls, shards), deadline=2.0))
+        connections: dict[str, asyncpg.Connection[Any]] = {}
+        for key in SHARDS:
+            connections[key] = await asyncpg.connect(urls[key])
+            stack.push_async_callback(connections[key].close)
+        tenant = await plant_tenant(connections[LEGACY])
+        yield FederationUnderTest(opened, connections, tenant, shards)
+
+
+def over_shards(*counts: int) -> pytest.MarkDecorator:
+    """Run a test over federations of so many shards."""
+    return pytest.mark.parametrize("federation", counts, indirect=True, ids=lambda count: f"{count}-shards")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home for what embedded databases keep."""
+    return tmp_path / "home"

@@ -1,0 +1,239 @@
+"""A federation for one test: real databases, an environment of its own, and a client of the real application.
+
+Tests share databases and are kept apart as tenants are, by their environment; so nothing is ever cleaned up.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from sqlalchemy import event
+
+from schema.app import create_app
+from store import ids
+from store.federation import Federation
+from store.residency import LEGACY, NEW, ShardKey
+from store.shard import ROLE, Database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import asyncpg
+
+START = datetime(2026, 8, 21)  # noqa: DTZ001  the columns hold naive UTC
+SHARD_A = ShardKey("a")
+
+
+def mint(shard: ShardKey) -> str:
+    """Return a new body that names a shard."""
+    if shard == LEGACY:
+        return ids.mint_cuid()
+    return ids.mint_v1() if shard == NEW else ids.mint_v2(shard)
+
+
+@dataclass
+class Tenant:
+    """An organization with one project and one environment, planted in the control plane."""
+
+    environment_id: str
+    project_id: str
+    organization_id: str
+    api_key: str
+    slugs: tuple[str, str, str]
+
+
+@dataclass
+class FederationUnderTest:
+    """What a test plants rows in and asks questions of."""
+
+    federation: Federation
+    connections: dict[str, "asyncpg.Connection[Any]"]
+    tenant: Tenant
+    shards: tuple[ShardKey, ...]
+    statements: list[tuple[str, str]] = field(default_factory=list)
+    """(role, SQL) of everything that was executed since `listening` began."""
+    _clock: int = 0
+
+    @property
+    def queries(self) -> Counter[str]:
+        """How many statements each role executed since `listening` began."""
+        return Counter(role for role, _ in self.statements)
+
+    def client(self) -> httpx.AsyncClient:
+        """Return a client of the application, without a network between."""
+        transport = httpx.ASGITransport(create_app(self.federation))
+        return httpx.AsyncClient(transport=transport, base_url="http://runatlas")
+
+    async def answer(self, query: str, *, key: str | None = None, **variables: Any) -> dict[str, Any]:
+        """Return the whole response to an operation, with the statements that it took in `statements`."""
+        headers = {"Authorization": f"Bearer {key or self.tenant.api_key}"}
+        with self.listening():
+            async with self.client() as client:
+                response = await client.post("/graphql", json={"query": query, "variables": variables}, headers=headers)
+        body: dict[str, Any] = response.json()
+        return body
+
+    async def ask(self, query: str, **variables: Any) -> Any:
+        """Return the data of an operation that must not err."""
+        body = await self.answer(query, **variables)
+        assert "errors" not in body, body["errors"]
+        return body["data"]
+
+    @contextmanager
+    def listening(self) -> "Iterator[None]":
+        """Record every statement of the federation, by the role that it was executed for."""
+        self.statements.clear()
+        databases: list[Database] = [self.federation.control_plane.primary, self.federation.control_plane.replica]
+        for shard in self.federation.router.shards.values():
+            databases += [shard.primary, shard.replica]
+        engines = {id(database.engine): database.engine.sync_engine for database in databases}.values()
+
+        def record(_connection: Any, _cursor: Any, statement: str, _parameters: Any, context: Any, _many: Any) -> None:
+            self.statements.append((context.execution_options.get(ROLE, "?"), statement))
+
+        for engine in engines:
+            event.listen(engine, "before_cursor_execute", record)
+        try:
+            yield
+        finally:
+            for engine in engines:
+                event.remove(engine, "before_cursor_execute", record)
+
+    async def run(self, shard: ShardKey, id_: str | None = None, **columns: Any) -> str:
+        """Plant a run on a shard, and return its primary key. Each is a second younger than the one before."""
+        id_ = id_ or mint(shard)
+        await self.insert(
+            shard,
+            "TaskRun",
+            {
+                "id": id_,
+                "friendlyId": f"run_{id_}",
+                "engine": "V2",
+                "taskIdentifier": "hello",
+                "payload": "{}",
+                "traceId": ids.mint_cuid(),
+                "spanId": ids.mint_cuid(),
+                "runtimeEnvironmentId": self.tenant.environment_id,
+                "projectId": self.tenant.project_id,
+                "queue": "task/hello",
+                **self._times(),
+                **columns,
+            },
+        )
+        return id_
+
+    async def batch(self, shard: ShardKey, id_: str | None = None, **columns: Any) -> str:
+        """Plant a batch on a shard, and return its primary key."""
+        id_ = id_ or mint(shard)
+        await self.insert(
+            shard,
+            "BatchTaskRun",
+            {
+                "id": id_,
+                "friendlyId": f"batch_{id_}",
+                "runtimeEnvironmentId": self.tenant.environment_id,
+                **self._times(),
+                **columns,
+            },
+        )
+        return id_
+
+    async def waitpoint(self, shard: ShardKey, **columns: Any) -> str:
+        """Plant a waitpoint on a shard, and return its primary key: a cuid, wherever it is."""
+        id_ = ids.mint_cuid()
+        await self.insert(
+            shard,
+            "Waitpoint",
+            {
+                "id": id_,
+                "friendlyId": f"waitpoint_{id_}",
+                "type": "MANUAL",
+                "idempotencyKey": id_,
+                "userProvidedIdempotencyKey": False,
+                "projectId": self.tenant.project_id,
+                "environmentId": self.tenant.environment_id,
+                **self._times(),
+                **columns,
+            },
+        )
+        return id_
+
+    async def connect(self, shard: ShardKey, run: str, waitpoint: str) -> None:
+        """Plant a connection: the run, on this shard, once waited for the waitpoint."""
+        if shard == LEGACY:
+            await self.insert(shard, "_WaitpointRunConnections", {"A": run, "B": waitpoint})
+        else:
+            row = {"id": ids.mint_cuid(), "taskRunId": run, "waitpointId": waitpoint}
+            await self.insert(shard, "WaitpointRunConnection", row)
+
+    async def block(self, shard: ShardKey, run: str, waitpoint: str, batch_index: int | None = None) -> None:
+        """Plant an edge: the run, on this shard, waits for the waitpoint."""
+        row = {"id": ids.mint_cuid(), "taskRunId": run, "waitpointId": waitpoint, "batchIndex": batch_index}
+        await self.insert(shard, "TaskRunWaitpoint", {**row, "projectId": self.tenant.project_id, **self._times()})
+
+    async def insert(self, shard: str, table: str, row: dict[str, Any]) -> None:
+        """Insert one row."""
+        await insert(self.connections[shard], table, row)
+
+    def _times(self) -> dict[str, datetime]:
+        self._clock += 1
+        moment = START + timedelta(seconds=self._clock)
+        return {"createdAt": moment, "updatedAt": moment}
+
+
+async def insert(connection: "asyncpg.Connection[Any]", table: str, row: dict[str, Any]) -> None:
+    """Insert one row into a table of the platform."""
+    columns = ", ".join(f'"{name}"' for name in row)
+    places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
+    await connection.execute(f'INSERT INTO "{table}" ({columns}) VALUES ({places})', *row.values())  # noqa: S608
+
+
+async def plant_tenant(connection: "asyncpg.Connection[Any]", **environment: Any) -> Tenant:
+    """Plant an organization with a project and an environment of its own."""
+    organization_id, project_id, environment_id = (ids.mint_cuid() for _ in range(3))
+    key = f"tr_prod_{ids.mint_cuid()[1:]}"
+    times = {"createdAt": START, "updatedAt": START}
+    await insert(
+        connection,
+        "Organization",
+        {"id": organization_id, "slug": f"org-{organization_id}", "title": "Acme", **times},
+    )
+    await insert(
+        connection,
+        "Project",
+        {
+            "id": project_id,
+            "slug": f"project-{project_id}",
+            "name": "Rockets",
+            "externalRef": f"proj_{project_id}",
+            "organizationId": organization_id,
+            **times,
+        },
+    )
+    await insert(
+        connection,
+        "RuntimeEnvironment",
+        {
+            "id": environment_id,
+            "slug": "prod",
+            "apiKey": key,
+            "pkApiKey": f"pk_{key}",
+            "type": "PRODUCTION",
+            "shortcode": environment_id,
+            "projectId": project_id,
+            "organizationId": organization_id,
+            **times,
+            **environment,
+        },
+    )
+    slugs = (f"org-{organization_id}", f"project-{project_id}", "prod")
+    return Tenant(environment_id, project_id, organization_id, key, slugs)
+
+
+def friendly(prefix: str, bodies: Sequence[str]) -> list[str]:
+    """Return friendly ids."""
+    return [f"{prefix}_{body}" for body in bodies]

@@ -1,0 +1,258 @@
+"""Our own databases: made, brought up to date, and never confused with a live deployment's."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from store.embedded import Cluster, two_installations
+from store.migrations import (
+    PLATFORM_TABLES,
+    ForeignDatabaseError,
+    UnknownRevisionError,
+    Variant,
+    current,
+    head,
+    made_by_us,
+    migrate,
+)
+from store.migrations import __file__ as package
+
+NewDatabase = Callable[[], Awaitable[AsyncEngine]]
+
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(two_installations()[0], tmp_path_factory.mktemp("cluster"))
+    cluster.start()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="module")
+async def new_database(cluster: Cluster) -> AsyncIterator[NewDatabase]:
+    engines, numbers = [], count()
+
+    async def make() -> AsyncEngine:
+        name = f"migrations_{next(numbers)}"
+        cluster.create_database(name)
+        engines.append(create_async_engine(cluster.url(name).replace("postgresql:", "postgresql+asyncpg:")))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        await engine.dispose()
+
+
+@pytest.fixture(scope="module")
+async def migrated(new_database: NewDatabase) -> dict[Variant, AsyncEngine]:
+    engines = {variant: await new_database() for variant in VARIANTS}
+    for variant, engine in engines.items():
+        await migrate(engine, variant)
+    return engines
+
+
+async def run(engine: AsyncEngine, *statements: str) -> None:
+    async with engine.begin() as connection:
+        for statement in statements:
+            await connection.execute(text(statement))
+
+
+async def ask(engine: AsyncEngine, query: str) -> list[str]:
+    async with engine.connect() as connection:
+        return list(await connection.scalars(text(query)))
+
+
+async def everything_in(engine: AsyncEngine) -> list[str]:
+    return await ask(
+        engine,
+        "SELECT format('%s %s', relkind, relname) FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+        "UNION ALL SELECT typname FROM pg_type WHERE typnamespace = 'public'::regnamespace ORDER BY 1",
+    )
+
+
+async def additional_indexes(engine: AsyncEngine) -> dict[str, str]:
+    rows = await ask(
+        engine,
+        "SELECT format('%s %s', indexname, indexdef) FROM pg_indexes "
+        r"WHERE schemaname = 'public' AND indexname LIKE 'runatlas\_%' AND tablename <> 'runatlas_migrations'",
+    )
+    return dict(row.split(" ", 1) for row in rows)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+async def test_an_empty_database_is_brought_to_the_head_and_then_left_alone(
+    new_database: NewDatabase, variant: Variant
+) -> None:
+    engine = await new_database()
+    assert await current(engine, variant) is None
+
+    assert await migrate(engine, variant) == [f"{variant}_0001", f"{variant}_0002"]
+    before = await everything_in(engine)
+
+    assert await migrate(engine, variant) == []
+    assert await current(engine, variant) == head(variant) == f"{variant}_0002"
+    assert await everything_in(engine) == before
+
+
+async def test_of_two_processes_at_once_one_migrates_and_the_other_finds_nothing_to_do(
+    new_database: NewDatabase,
+) -> None:
+    engine = await new_database()
+    other = create_async_engine(engine.url)
+
+    applied = await asyncio.gather(migrate(engine, "full"), migrate(other, "full"))
+    await other.dispose()
+
+    assert sorted(applied, key=len) == [[], ["full_0001", "full_0002"]]
+
+
+async def test_two_databases_are_migrated_at_once_and_each_remembers_its_own_revision(
+    new_database: NewDatabase,
+) -> None:
+    one, other = await new_database(), await new_database()
+
+    await asyncio.gather(migrate(one, "full"), migrate(other, "dedicated"))
+
+    for engine, variant in ((one, "full"), (other, "dedicated")):
+        assert await ask(engine, "SELECT version_num FROM runatlas_migrations") == [f"{variant}_0002"]
+
+
+async def test_a_database_that_was_left_behind_gets_only_what_it_lacks(new_database: NewDatabase) -> None:
+    engine = await new_database()
+    await migrate(engine, "full")
+    complete = await everything_in(engine)
+    names = [*await additional_indexes(engine)]
+    await run(
+        engine,
+        *(f"DROP INDEX {name}" for name in names),
+        "UPDATE runatlas_migrations SET version_num = 'full_0001'",
+    )
+
+    assert await migrate(engine, "full") == ["full_0002"]
+    assert await everything_in(engine) == complete
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(new_database: NewDatabase) -> None:
+    engine = await new_database()
+    await run(engine, """CREATE TYPE "WaitpointType" AS ENUM ('SOMETHING_ELSE')""")
+    before = await everything_in(engine)
+
+    with pytest.raises(ProgrammingError, match="WaitpointType"):
+        await migrate(engine, "dedicated")
+
+    assert await everything_in(engine) == before
+
+
+@pytest.mark.parametrize("table", PLATFORM_TABLES)
+@pytest.mark.parametrize("variant", VARIANTS)
+async def test_the_database_of_a_live_deployment_is_refused_and_not_altered(
+    new_database: NewDatabase, variant: Variant, table: str
+) -> None:
+    engine = await new_database()
+    await run(engine, f"CREATE TABLE {table} AS SELECT 'a' AS id")
+    before = await everything_in(engine)
+
+    with pytest.raises(ForeignDatabaseError, match="runatlas did not make them") as refusal:
+        await migrate(engine, variant)
+
+    assert "live deployment" in refusal.value.hint
+    assert await everything_in(engine) == before
+    assert await ask(engine, f"TABLE {table}") == ["a"]
+    assert await current(engine, variant) is None
+
+
+async def test_a_revision_of_a_newer_runatlas_is_refused(new_database: NewDatabase) -> None:
+    engine = await new_database()
+    await migrate(engine, "dedicated")
+    await run(engine, "UPDATE runatlas_migrations SET version_num = 'dedicated_9999'")
+
+    for refused in (migrate(engine, "dedicated"), current(engine, "dedicated")):
+        with pytest.raises(UnknownRevisionError, match="'dedicated_9999', which this runatlas does not know") as error:
+            await refused
+        assert "a newer runatlas" in error.value.hint
+
+
+async def test_a_database_of_the_other_variant_is_refused(migrated: dict[Variant, AsyncEngine]) -> None:
+    with pytest.raises(UnknownRevisionError, match="is of the full schema, not of the dedicated one"):
+        await migrate(migrated["full"], "dedicated")
+    with pytest.raises(UnknownRevisionError, match="is of the dedicated schema, not of the full one"):
+        await current(migrated["dedicated"], "full")
+
+
+async def test_only_a_database_that_was_migrated_is_ours(
+    new_database: NewDatabase, migrated: dict[Variant, AsyncEngine]
+) -> None:
+    empty, foreign = await new_database(), await new_database()
+    await run(foreign, 'CREATE TABLE "TaskRun" (id text)')
+
+    answers = []
+    for engine in (empty, foreign, *migrated.values()):
+        async with engine.connect() as connection:
+            answers.append(await made_by_us(connection))
+
+    assert answers == [False, False, True, True]
+
+
+async def test_a_run_store_has_the_same_additional_indexes_in_both_variants(
+    migrated: dict[Variant, AsyncEngine],
+) -> None:
+    full, dedicated = [await additional_indexes(migrated[variant]) for variant in VARIANTS]
+
+    assert dedicated
+    assert full.items() >= dedicated.items()
+    assert full.keys() - dedicated.keys() == {"runatlas_org_member_user", "runatlas_project_organization"}
+
+
+def test_every_additional_index_names_its_reader_and_may_exist_already() -> None:
+    statements = [
+        statement
+        for file in Path(package).parent.glob("*/0002_*.sql")
+        for statement in re.split(r"\n\n+", file.read_text())
+        if "INDEX" in statement
+    ]
+
+    assert statements
+    for statement in statements:
+        assert re.match(r"(-- .+\n)+CREATE INDEX IF NOT EXISTS runatlas_\w+ ON ", statement), statement
+
+
+RUNS = 'SELECT id FROM "TaskRun" WHERE'
+TOKENS = 'SELECT id FROM "Waitpoint" WHERE "environmentId" = \'e\' AND'
+NEWEST_FIRST = 'ORDER BY "createdAt" DESC, id COLLATE "C" DESC LIMIT 26'
+PAGES = {
+    "runatlas_run_environment": f"{RUNS} \"runtimeEnvironmentId\" = 'e'",
+    "runatlas_run_status": f"{RUNS} \"runtimeEnvironmentId\" = 'e' AND status = 'PENDING'",
+    "runatlas_run_task": f"{RUNS} \"runtimeEnvironmentId\" = 'e' AND \"taskIdentifier\" = 't'",
+    "runatlas_run_queue": f"{RUNS} \"runtimeEnvironmentId\" = 'e' AND queue = 'q'",
+    "runatlas_run_schedule": f"{RUNS} \"scheduleId\" = 's'",
+    "runatlas_run_parent": f"{RUNS} \"parentTaskRunId\" = 'p'",
+    "runatlas_run_batch": f"{RUNS} \"batchId\" = 'b'",
+    "runatlas_batch_environment": 'SELECT id FROM "BatchTaskRun" WHERE "runtimeEnvironmentId" = \'e\'',
+    "runatlas_waitpoint_type": f"{TOKENS} type = 'MANUAL'",
+}
+
+
+@pytest.mark.parametrize(("index", "page"), PAGES.items(), ids=PAGES)
+@pytest.mark.parametrize("variant", VARIANTS)
+async def test_a_page_is_walked_from_its_index_without_a_sort(
+    migrated: dict[Variant, AsyncEngine], variant: Variant, index: str, page: str
+) -> None:
+    after = "AND (\"createdAt\", id COLLATE \"C\") < ('2026-08-01', 'x')"
+    async with migrated[variant].connect() as connection:
+        for off in ("seqscan", "bitmapscan", "sort"):  # the tables are empty
+            await connection.execute(text(f"SET LOCAL enable_{off} = off"))
+        plan = "\n".join(await connection.scalars(text(f"EXPLAIN {page} {after} {NEWEST_FIRST}")))
+
+    assert index in plan
+    assert "Sort" not in plan
+    assert re.search(r'Index Cond: .*ROW\("createdAt", \(?id\)?.*\) < ROW', plan), plan
