@@ -11,7 +11,7 @@ install = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test lint format lock clean
+.PHONY: help setup setup-dev run test format lock graphiql clean
 
 help: ## Show these lines.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ lock: ## Resolve the newest versions that work together into .requirements/ (nee
 	  --extra embedded pyproject.toml .requirements/build.in -o .requirements/run.txt
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra embedded --extra dev -c .requirements/run.txt pyproject.toml .requirements/build.in -o .requirements/dev.txt
+
+graphiql: ## Fetch the files of GraphiQL again, verified (needs npm).
+	$(PYTHON) .ci/graphiql.py
 
 clean: ## Remove .venv and the caches. The data of an embedded start stays.
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
 app = typer.Typer(
@@ -91,17 +91,12 @@ def _run(work: "Coroutine[Any, Any, None]") -> None:
         typer.echo("stopped", err=True)
 
 
-def _expecting(work: "Any") -> None:
-    """Run something; an expected failure becomes one line with a hint."""
-    from store.embedded import EmbeddedError
-
+def _expecting(work: "Callable[[], object]") -> None:
+    """Run something; an expected failure becomes one line with a hint, and exit code 1."""
     from store.errors import ConfigurationError
 
     try:
         work()
-    except* (ConfigurationError, EmbeddedError) as group:
-        error = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
+    except ConfigurationError as error:
         typer.echo(f"runatlas: {error} (hint: {error.hint})", err=True)
         raise SystemExit(1) from None

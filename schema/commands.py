@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from store.demo import Demo, plant
-from store.embedded import default_home
 
+from store.embedded import default_home
 from store.federation import create_engine
 from store.local import local_topology
 from store.migrations import migrate as migrate_database

@@ -12,14 +12,14 @@ import structlog
 import typer
 import uvicorn
 from store.demo import Demo, find_demo
-from store.embedded import default_home
 
 from schema.app import create_app
 from schema.commands import errors, planted
 from schema.http.graphiql import GraphiQLConfig
 from schema.tour import page, two_runs
+from store.embedded import default_home
 from store.errors import ConfigurationError
-from store.federation import Federation, create_engine, open_federation
+from store.federation import create_engine, open_federation
 from store.local import local_topology
 from store.settings import Settings, load_settings
 from store.topology import Topology, names_databases
@@ -53,7 +53,7 @@ async def serve(host: str | None, port: int | None, runs: int, seed: int) -> Non
             )
         )
         url = f"http://{host}:{listener.getsockname()[1]}"
-        _greet(url, topology, federation, demo)
+        _greet(url, topology, demo)
         server.config = uvicorn.Config(
             create_app(federation, page(demo) if demo else GraphiQLConfig()),
             log_level="warning",
@@ -79,7 +79,7 @@ async def _topology(stack: AsyncExitStack, settings: Settings, runs: int, seed: 
 
 
 def _stopped_by_signals() -> Server:
-    """Return a server that a first SIGINT or SIGTERM stops gently, and a second at once; before it serves, it never will."""
+    """Return a server that a first signal stops gently, and a second at once; one before it serves ends the start."""
     loop, task = asyncio.get_running_loop(), cast("asyncio.Task[None]", asyncio.current_task())
     server = Server(uvicorn.Config(app=""))
 
@@ -110,11 +110,13 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _greet(url: str, topology: Topology, federation: Federation, demo: Demo | None) -> None:
+def _greet(url: str, topology: Topology, demo: Demo | None) -> None:
     """Print where everything is, and what to ask first."""
-    lines = [f"runatlas {version('runatlas')}", f"  GraphiQL    {url}/graphql"]
-    for shard in topology.shards:
-        lines.append(f"  {shard.key:<11} {shard.access.primary.place}")
+    lines = [
+        f"runatlas {version('runatlas')}",
+        f"  GraphiQL    {url}/graphql",
+        *(f"  {shard.key:<11} {shard.access.primary.place}" for shard in topology.shards),
+    ]
     if demo is not None:
         lines += [
             f"  credential  Authorization: Bearer {demo.api_key}",

@@ -8,8 +8,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from store.embedded import Cluster, two_installations
 
+from store.embedded import Cluster, two_installations
 from store.federation import create_engine, open_federation
 from store.migrations import migrate
 from store.residency import LEGACY, NEW, ShardKey

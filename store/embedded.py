@@ -1,0 +1,491 @@
+"""Embedded PostgreSQL: clusters of our own, for people who bring no database.
+
+A `Cluster` is a directory. Its server listens on a Unix socket that only its owner can reach, never on TCP, and it
+does not outlive the process that started it, however that one ends: see `LEASH`.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Literal, Self
+from urllib.parse import quote
+
+import platformdirs
+
+from store.binaries import (
+    Account,
+    ClusterError,
+    EmbeddedError,
+    EmbeddedUnavailableError,
+    HomeInUseError,
+    HomeUnwritableError,
+    Installation,
+    account,
+    find_installations,
+    two_installations,
+)
+
+__all__ = [
+    "Cluster",
+    "ClusterError",
+    "EmbeddedError",
+    "EmbeddedUnavailableError",
+    "HomeInUseError",
+    "HomeLock",
+    "HomeUnwritableError",
+    "Installation",
+    "default_home",
+    "find_installations",
+    "two_installations",
+]
+
+PID_FILE = "postmaster.pid"
+STATUS = 7
+"""The line of that file which says how far the server is."""
+
+MAKING = "making-"
+"""Begins the name of data that is not complete."""
+
+USER = "runatlas"
+PORT = 5432
+"""Names the socket's file; nothing listens on a port."""
+
+LONGEST_SOCKET = 103
+"""Bytes that a socket's path may have: 103 on macOS, 107 on Linux."""
+
+START_SECONDS = 60.0
+"""How long a start may take. Most of it is for recovery after a crash."""
+
+STOP_SECONDS = 5.0
+"""How long a way of stopping may take before the next rougher one is used."""
+
+SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "100",
+    "shared_buffers": "128MB",
+    "wal_level": "replica",
+    "max_wal_senders": "4",
+    # fsync and synchronous_commit stay on: an answered mutation is kept though the cluster be killed a moment later, as
+    # on a real deployment. It costs a few milliseconds a commit, and spares looking for a lost write that was no bug.
+    "max_wal_size": "256MB",  # of disk, and on a laptop, where the default is 1 GB per cluster
+    "max_parallel_workers_per_gather": "0",  # they use /dev/shm, of which a container has 64 MB
+    "jit": "off",  # costs more than it saves on queries for one page
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_min_messages": "warning",
+}
+"""Given on the command line, and not in the data: they are this version's, whichever one made the data."""
+
+LEASH = """
+exec 3<&0 </dev/null
+( (
+  trap '' HUP INT QUIT TERM
+  read -r _ <&3 && exit
+  for signal in INT QUIT KILL; do
+    kill -$signal $$ && kill -CONT $$
+    for second in 1 2 3 4 5; do sleep 1; kill -0 $$ || exit; done
+  done
+) >/dev/null 2>&1 & )
+exec "$@" 3<&-
+"""
+"""A shell that becomes the program it is given, and leaves a watcher behind, which waits at the other end of our pipe.
+
+A line says that the program has ended and been reaped. The end of the pipe says that we have: the system closes it even
+if we are killed, and then the watcher stops the program, roughly if it must. The watcher is there before the program
+is, so no moment to die is left to us; and as it was forked by a shell that has ended, it is not the program's child.
+"""
+
+StopMode = Literal["smart", "fast", "immediate"]
+SIGNALS: dict[StopMode, signal.Signals] = {
+    "smart": signal.SIGTERM,
+    "fast": signal.SIGINT,
+    "immediate": signal.SIGQUIT,
+}
+"""From the gentlest to the roughest."""
+
+
+class Cluster:
+    """One PostgreSQL in a directory of its own: made at the first start, kept between starts.
+
+    Blocking; clusters of different directories may be started from different threads. Two owners of one directory
+    would stop each other's server: hold a `HomeLock`.
+    """
+
+    def __init__(self, installation: Installation, directory: Path) -> None:
+        self.installation = installation
+        # Resolved, as we know our own server by the directory that its command line names.
+        self.directory = directory.resolve()
+        self.data = self.directory / "data"
+        self.log = self.directory / "server.log"
+        self.socket_directory = _socket_directory(self.directory)
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def running(self) -> bool:
+        """Whether the server that we started is there; a suspended one is."""
+        if self._server is None:
+            return False
+        if self._server.poll() is not None:
+            _let_go(self._server)
+        return self._server.returncode is None
+
+    def url(self, database: str) -> str:
+        """Return the URL of a database of this cluster. It holds no password, and is known before the start."""
+        # The port is given since a driver would otherwise take it from PGPORT.
+        return f"postgresql://{USER}@/{quote(database, safe='')}?host={quote(str(self.socket_directory))}&port={PORT}"
+
+    def start(self) -> None:
+        """Return when the server takes queries, or raise an `EmbeddedError`. Does nothing if it does already.
+
+        Recovers from whatever the last start left behind: a server still running or half stopped, files of one that
+        was killed, data half made.
+        """
+        if self.running:
+            return
+        deadline = time.monotonic() + START_SECONDS
+        with _writing(self.directory):
+            self._own()
+            self._evict()
+            if not (self.data / "PG_VERSION").exists():
+                self._make("initdb", *_initdb_options(self.installation.major))
+            self._fit()
+            while not self._boot(deadline):
+                time.sleep(0.05)
+                self._evict()
+
+    def stop(self, mode: StopMode = "fast") -> None:
+        """Return when the server is gone: after its clients if smart, without a last checkpoint if immediate.
+
+        One that takes too long, say since a suspended standby does not confirm its end, is stopped more roughly.
+        """
+        if self.running and (server := self._server):
+            self.resume()
+            ways = list(SIGNALS)
+            for way in ways[ways.index(mode) :]:
+                server.send_signal(SIGNALS[way])
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    server.wait(STOP_SECONDS)
+                    break
+        self.kill()
+        shutil.rmtree(self.socket_directory, ignore_errors=True)
+
+    def kill(self) -> None:
+        """Take the server away as a crash would, and return when its processes are gone."""
+        family = self._signal(signal.SIGKILL)
+        if self._server:
+            self._server.wait()
+            _let_go(self._server)
+        _wait(lambda: not any(_command(pid) for pid in family), STOP_SECONDS)
+
+    def suspend(self) -> None:
+        """Let the server accept connections, and answer none, until `resume`."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a suspended server go on."""
+        self._signal(signal.SIGCONT)
+
+    def create_database(self, name: str) -> None:
+        """Create an empty database, unless the cluster has it."""
+        try:
+            self._run("createdb", *self._client_options(), "--", name)
+        except ClusterError as error:
+            if f'database "{name}" already exists' not in str(error):
+                raise
+
+    def base_backup(self, target: Path) -> "Cluster":
+        """Return a copy of this running cluster, not started: once it is, it follows this one and is read only."""
+        standby = Cluster(self.installation, target)
+        with _writing(standby.directory):
+            standby._own()
+            standby._make(
+                "pg_basebackup", *self._client_options(), "--write-recovery-conf", "--checkpoint=fast", "--no-sync"
+            )
+        return standby
+
+    def _own(self) -> None:
+        """Make the directory, private to the account that the server runs under, or raise `HomeUnwritableError`."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.geteuid() != 0:
+            return
+        # An earlier start may have had to run under another account: a container's, on the same volume.
+        _give(self.directory, account())
+        for path in (self.directory, self.installation.bin / "initdb"):
+            if not _reaches(account(), path):
+                raise HomeUnwritableError(path, "PostgreSQL has to run as the user nobody, who cannot reach it")
+
+    def _evict(self) -> None:
+        """Stop the server that a dead owner left behind, which its watcher may be doing; repair what is in our way."""
+        for way in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            if (pid := self._postmaster()) is None:
+                break
+            for number in (way, signal.SIGCONT):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            _wait(lambda: self._postmaster() is None, STOP_SECONDS)
+        pid_file = self._pid_file()
+        if pid_file and _exists(int(pid_file[0])):
+            # The number is another process's now, and PostgreSQL would take that for a server. It knows better of its
+            # parent. The rest stays: by the memory named there it makes sure that no process of the old one is left.
+            (self.data / PID_FILE).write_text("\n".join([str(os.getpid()), *pid_file[1:], ""]))
+        for leftover in self.directory.glob(f"{MAKING}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def _make(self, program: str, *options: str) -> None:
+        """Make the data with a program, elsewhere and then renamed, so that data half made is none."""
+        making = self.directory / f"{MAKING}{secrets.token_hex(4)}"
+        self._run(program, *options, f"--pgdata={making}")
+        making.rename(self.data)
+
+    def _fit(self) -> None:
+        """Use the PostgreSQL that made the data, as no other major reads it; ours is what new data is made with."""
+        major = int((self.data / "PG_VERSION").read_text())
+        if major == self.installation.major:
+            return
+        for installation in find_installations():
+            if installation.major == major:
+                self.installation = installation
+                return
+        raise ClusterError(
+            f"the data in {self.directory} is of PostgreSQL {major}, which this machine does not have",
+            f"install PostgreSQL {major}, or set RUNATLAS_HOME to a new directory",
+        )
+
+    def _boot(self, deadline: float) -> bool:
+        """Tell whether the server is ready; if not, the processes of an earlier one have to end before it can be."""
+        if self.socket_directory.exists():
+            # What a killed server left in it would be in the way too.
+            shutil.rmtree(self.socket_directory)
+        self.socket_directory.mkdir(mode=0o700)
+        _give(self.socket_directory, account())
+        quoted = str(self.socket_directory).replace('"', '""')
+        settings = {**SETTINGS, "port": str(PORT), "unix_socket_directories": f'"{quoted}"'}
+        with self.log.open("wb") as log:
+            options = [f"--{name}={value}" for name, value in settings.items()]
+            server = self._server = self._leashed("postgres", "-D", str(self.data), *options, output=log)
+        try:
+            _wait(lambda: not self.running or self._is_ready(server.pid), deadline - time.monotonic())
+        except BaseException:
+            self.kill()
+            raise
+        if self.running and self._is_ready(server.pid):
+            return True
+        self.kill()
+        complaint = _complaint(self.log.read_text(errors="replace"))
+        if re.search("already exists|still in use", complaint) and time.monotonic() < deadline:
+            return False
+        raise ClusterError(
+            f"PostgreSQL {self.installation.major} did not start in {self.directory}: {complaint}", f"see {self.log}"
+        )
+
+    def _is_ready(self, pid: int) -> bool:
+        lines = self._pid_file()
+        return len(lines) > STATUS and lines[0] == str(pid) and lines[STATUS].strip() == "ready"
+
+    def _pid_file(self) -> list[str]:
+        try:
+            return (self.data / PID_FILE).read_text().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def _postmaster(self) -> int | None:
+        """Return the process that serves this directory, whoever started it."""
+        lines = self._pid_file()
+        return int(lines[0]) if lines and str(self.data) in _command(int(lines[0])) else None
+
+    def _client_options(self) -> tuple[str, ...]:
+        return f"--host={self.socket_directory}", f"--port={PORT}", f"--username={USER}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        """Return when a program has done its work, or raise `ClusterError`."""
+        with tempfile.TemporaryFile() as output, self._leashed(program, *arguments, output=output) as process:
+            process.wait()
+            _let_go(process)
+            output.seek(0)
+            said = output.read().decode(errors="replace")
+        if process.returncode:
+            raise ClusterError(
+                f"{program} of PostgreSQL {self.installation.major} failed for {self.directory}: {_complaint(said)}",
+                "set DATABASE_URL to use a database of your own",
+            )
+
+    def _leashed(self, program: str, *arguments: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Return a program that is stopped when we end; a session of its own, as Ctrl-C is for us alone."""
+        runs_as = account()
+        return subprocess.Popen(  # noqa: S603  PostgreSQL's own programs
+            ["/bin/sh", "-c", LEASH, "leash", *runs_as.prefix, str(self.installation.bin / program), *arguments],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd="/",
+            # Nothing of a PG* variable that was meant for another server; and messages that we can read.
+            env={name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"},
+            user=runs_as.uid,
+            group=runs_as.gid,
+            extra_groups=None if runs_as.uid is None else [],
+        )
+
+    def _signal(self, number: signal.Signals) -> list[int]:
+        """Signal the server and all of its processes; return them."""
+        if not self.running or not self._server:
+            return []
+        if number != signal.SIGCONT:
+            # First of all, so that it starts no more of them.
+            self._server.send_signal(signal.SIGSTOP)
+        family = [self._server.pid, *_children(self._server.pid)]
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return family
+
+
+class HomeLock:
+    """A home, held for this process while in its context: entering raises `HomeInUseError` if another one has it.
+
+    Vanishes with the process, however that ends. Entering makes the home, or raises `HomeUnwritableError`.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        with _writing(self.home), contextlib.ExitStack() as undo:
+            self.home.mkdir(parents=True, exist_ok=True)
+            file = undo.enter_context((self.home / "lock").open("ab"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise HomeInUseError(self.home) from None
+            undo.pop_all()
+            self._file = file
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+
+
+def default_home() -> Path:
+    """Return where embedded databases are kept if RUNATLAS_HOME names no place."""
+    return platformdirs.user_data_path("runatlas")
+
+
+@contextlib.contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    # Tried rather than asked: access(2) tells root that it may write where nobody may.
+    try:
+        yield
+    except OSError as error:
+        raise HomeUnwritableError(directory, (error.strerror or str(error)).lower()) from error
+
+
+def _socket_directory(directory: Path) -> Path:
+    """Return where the socket goes: beside the data, or to a short path if a socket's could not be that long."""
+    short = f"runatlas-{os.geteuid()}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]}"
+    places = (directory / "socket", Path(tempfile.gettempdir()) / short, Path("/tmp") / short)  # noqa: S108  made anew
+    return next(place for place in places if len(os.fsencode(place / f".s.PGSQL.{PORT}")) <= LONGEST_SOCKET)
+
+
+def _initdb_options(major: int) -> list[str]:
+    """Return options that make text sort by its bytes, and know the case of all letters, on every major and system."""
+    if major >= 17:
+        locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    else:
+        locale = [f"--lc-ctype={'UTF-8' if sys.platform == 'darwin' else 'C.UTF-8'}"]
+    return ["--locale=C", *locale, "--encoding=UTF8", "--auth=trust", f"--username={USER}", "--no-sync"]
+
+
+def _complaint(said: str) -> str:
+    """Return the last line that says what is wrong, or else the last line."""
+    lines = said.strip().splitlines() or ["it did not say why"]
+    errors = [match[1] for line in lines if (match := re.search(r"(?:FATAL|PANIC|ERROR|error): +(.*)", line))]
+    return errors[-1] if errors else lines[-1]
+
+
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    """Tell the watcher of a process which has ended, and was reaped, that there is nothing to stop any more."""
+    if process.stdin and not process.stdin.closed:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(b"\n")
+        process.stdin.close()
+
+
+def _wait(happened: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _give(directory: Path, owner: Account) -> None:
+    """Make the directory and all in it the account's, if it is another's."""
+    uid, gid = (os.geteuid(), os.getegid()) if owner.uid is None or owner.gid is None else (owner.uid, owner.gid)
+    if directory.stat().st_uid == uid:
+        return
+    for parent, directories, files in os.walk(directory):
+        for name in (*directories, *files, ""):
+            os.chown(Path(parent) / name, uid, gid, follow_symlinks=False)
+
+
+def _reaches(who: Account, path: Path) -> bool:
+    if who.uid is None:
+        return True
+    command = ["/bin/sh", "-c", 'test -x "$0"', str(path)]
+    return subprocess.run(command, user=who.uid, group=who.gid, extra_groups=[], check=False).returncode == 0
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _command(pid: int) -> str:
+    """Return the command line of a process; an empty one if it is gone, or dead and not yet reaped."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return "" if Path("/proc/self").exists() else _ps("-ww", "-o", "command=", "-p", str(pid))
+
+
+def _children(parent: int) -> list[int]:
+    """Return the processes that a process has started."""
+    if not Path("/proc/self").exists():
+        rows = [row.split() for row in _ps("-A", "-o", "pid=,ppid=").splitlines()]
+        return [int(pid) for pid, ppid in rows if int(ppid) == parent]
+    children = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name, in parentheses, may hold anything; the state and the parent follow it.
+            if int(stat.read_text(errors="replace").rpartition(")")[2].split()[1]) == parent:
+                children.append(int(stat.parent.name))
+    return children
+
+
+def _ps(*options: str) -> str:
+    return subprocess.run(["ps", *options], capture_output=True, text=True, check=False).stdout
