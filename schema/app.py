@@ -26,13 +26,11 @@ class Endpoint(GraphQLRouter[Context, None]):
         super().__init__(schema, **options)
         self._page = page
 
-    def should_render_graphql_ide(self, request: Any) -> bool:  # noqa: ANN401  strawberry's adapter
-        """Tell whether a person asks, with a browser."""
-        return wants_page(request.request)
-
-    async def render_graphql_ide(self, request: Request) -> Any:  # noqa: ANN401, ARG002
-        """Return the page."""
-        return page_response(self._page)
+    async def run(self, request: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        """Answer an operation, or a person with the page."""
+        if wants_page(request):
+            return page_response(self._page)
+        return await super().run(request, *arguments, **options)
 
 
 def create_app(federation: Federation, page: GraphiQLConfig | None = None) -> FastAPI:

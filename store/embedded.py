@@ -1,7 +1,7 @@
 """Embedded PostgreSQL: clusters of our own, for people who bring no database.
 
 A `Cluster` is a directory. Its server listens on a Unix socket that only its owner can reach, never on TCP, and it
-does not outlive the process that started it, however that one ends: see `LEASH`.
+does not outlive the process that started it, however that one ends: see `store.binaries.LEASH`.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,6 @@ from urllib.parse import quote
 import platformdirs
 
 from store.binaries import (
-    Account,
     ClusterError,
     EmbeddedError,
     EmbeddedUnavailableError,
@@ -32,7 +32,10 @@ from store.binaries import (
     HomeUnwritableError,
     Installation,
     account,
+    children_of,
+    command_of,
     find_installations,
+    let_go,
     two_installations,
 )
 
@@ -88,25 +91,6 @@ SETTINGS = {
 }
 """Given on the command line, and not in the data: they are this version's, whichever one made the data."""
 
-LEASH = """
-exec 3<&0 </dev/null
-( (
-  trap '' HUP INT QUIT TERM
-  read -r _ <&3 && exit
-  for signal in INT QUIT KILL; do
-    kill -$signal $$ && kill -CONT $$
-    for second in 1 2 3 4 5; do sleep 1; kill -0 $$ || exit; done
-  done
-) >/dev/null 2>&1 & )
-exec "$@" 3<&-
-"""
-"""A shell that becomes the program it is given, and leaves a watcher behind, which waits at the other end of our pipe.
-
-A line says that the program has ended and been reaped. The end of the pipe says that we have: the system closes it even
-if we are killed, and then the watcher stops the program, roughly if it must. The watcher is there before the program
-is, so no moment to die is left to us; and as it was forked by a shell that has ended, it is not the program's child.
-"""
-
 StopMode = Literal["smart", "fast", "immediate"]
 SIGNALS: dict[StopMode, signal.Signals] = {
     "smart": signal.SIGTERM,
@@ -131,6 +115,8 @@ class Cluster:
         self.log = self.directory / "server.log"
         self.socket_directory = _socket_directory(self.directory)
         self._server: subprocess.Popen[bytes] | None = None
+        # A stop that comes during a start waits for it, and then stops what it has started.
+        self._turn = threading.Lock()
 
     def __enter__(self) -> Self:
         self.start()
@@ -145,7 +131,7 @@ class Cluster:
         if self._server is None:
             return False
         if self._server.poll() is not None:
-            _let_go(self._server)
+            let_go(self._server)
         return self._server.returncode is None
 
     def url(self, database: str) -> str:
@@ -159,10 +145,10 @@ class Cluster:
         Recovers from whatever the last start left behind: a server still running or half stopped, files of one that
         was killed, data half made.
         """
-        if self.running:
-            return
-        deadline = time.monotonic() + START_SECONDS
-        with _writing(self.directory):
+        with self._turn, _writing(self.directory):
+            if self.running:
+                return
+            deadline = time.monotonic() + START_SECONDS
             self._own()
             self._evict()
             if not (self.data / "PG_VERSION").exists():
@@ -177,24 +163,25 @@ class Cluster:
 
         One that takes too long, say since a suspended standby does not confirm its end, is stopped more roughly.
         """
-        if self.running and (server := self._server):
-            self.resume()
-            ways = list(SIGNALS)
-            for way in ways[ways.index(mode) :]:
-                server.send_signal(SIGNALS[way])
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    server.wait(STOP_SECONDS)
-                    break
-        self.kill()
-        shutil.rmtree(self.socket_directory, ignore_errors=True)
+        with self._turn:
+            if self.running and (server := self._server):
+                self.resume()
+                ways = list(SIGNALS)
+                for way in ways[ways.index(mode) :]:
+                    server.send_signal(SIGNALS[way])
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        server.wait(STOP_SECONDS)
+                        break
+            self.kill()
+            shutil.rmtree(self.socket_directory, ignore_errors=True)
 
     def kill(self) -> None:
         """Take the server away as a crash would, and return when its processes are gone."""
         family = self._signal(signal.SIGKILL)
         if self._server:
             self._server.wait()
-            _let_go(self._server)
-        _wait(lambda: not any(_command(pid) for pid in family), STOP_SECONDS)
+            let_go(self._server)
+        _wait(lambda: not any(command_of(pid) for pid in family), STOP_SECONDS)
 
     def suspend(self) -> None:
         """Let the server accept connections, and answer none, until `resume`."""
@@ -228,10 +215,14 @@ class Cluster:
         if os.geteuid() != 0:
             return
         # An earlier start may have had to run under another account: a container's, on the same volume.
-        _give(self.directory, account())
-        for path in (self.directory, self.installation.bin / "initdb"):
-            if not _reaches(account(), path):
-                raise HomeUnwritableError(path, "PostgreSQL has to run as the user nobody, who cannot reach it")
+        _give(self.directory, *account().owns())
+        if not account().reaches(self.directory):
+            raise HomeUnwritableError(self.directory, "here PostgreSQL has to run as nobody, who cannot enter it")
+        if not account().reaches(self.installation.bin / "initdb"):
+            raise EmbeddedUnavailableError(
+                f"here PostgreSQL has to run as nobody, who cannot execute {self.installation.bin / 'initdb'}",
+                "run runatlas as an ordinary user, or install it where every user can execute it",
+            )
 
     def _evict(self) -> None:
         """Stop the server that a dead owner left behind, which its watcher may be doing; repair what is in our way."""
@@ -246,7 +237,9 @@ class Cluster:
         if pid_file and _exists(int(pid_file[0])):
             # The number is another process's now, and PostgreSQL would take that for a server. It knows better of its
             # parent. The rest stays: by the memory named there it makes sure that no process of the old one is left.
-            (self.data / PID_FILE).write_text("\n".join([str(os.getpid()), *pid_file[1:], ""]))
+            (self.data / PID_FILE).unlink(missing_ok=True)
+            with (self.data / PID_FILE).open("x") as file:
+                file.write("\n".join([str(os.getpid()), *pid_file[1:], ""]))
         for leftover in self.directory.glob(f"{MAKING}*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -276,12 +269,14 @@ class Cluster:
             # What a killed server left in it would be in the way too.
             shutil.rmtree(self.socket_directory)
         self.socket_directory.mkdir(mode=0o700)
-        _give(self.socket_directory, account())
+        _give(self.socket_directory, *account().owns())
         quoted = str(self.socket_directory).replace('"', '""')
         settings = {**SETTINGS, "port": str(PORT), "unix_socket_directories": f'"{quoted}"'}
-        with self.log.open("wb") as log:
+        # Made anew rather than opened: its directory may be another user's, who could point the name elsewhere.
+        self.log.unlink(missing_ok=True)
+        with self.log.open("xb") as log:
             options = [f"--{name}={value}" for name, value in settings.items()]
-            server = self._server = self._leashed("postgres", "-D", str(self.data), *options, output=log)
+            server = self._server = self.installation.leash("postgres", "-D", str(self.data), *options, output=log)
         try:
             _wait(lambda: not self.running or self._is_ready(server.pid), deadline - time.monotonic())
         except BaseException:
@@ -310,16 +305,16 @@ class Cluster:
     def _postmaster(self) -> int | None:
         """Return the process that serves this directory, whoever started it."""
         lines = self._pid_file()
-        return int(lines[0]) if lines and str(self.data) in _command(int(lines[0])) else None
+        return int(lines[0]) if lines and str(self.data) in command_of(int(lines[0])) else None
 
     def _client_options(self) -> tuple[str, ...]:
         return f"--host={self.socket_directory}", f"--port={PORT}", f"--username={USER}"
 
     def _run(self, program: str, *arguments: str) -> None:
         """Return when a program has done its work, or raise `ClusterError`."""
-        with tempfile.TemporaryFile() as output, self._leashed(program, *arguments, output=output) as process:
+        with tempfile.TemporaryFile() as output, self.installation.leash(program, *arguments, output=output) as process:
             process.wait()
-            _let_go(process)
+            let_go(process)
             output.seek(0)
             said = output.read().decode(errors="replace")
         if process.returncode:
@@ -328,24 +323,6 @@ class Cluster:
                 "set DATABASE_URL to use a database of your own",
             )
 
-    def _leashed(self, program: str, *arguments: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
-        """Return a program that is stopped when we end; a session of its own, as Ctrl-C is for us alone."""
-        runs_as = account()
-        return subprocess.Popen(  # noqa: S603  PostgreSQL's own programs
-            ["/bin/sh", "-c", LEASH, "leash", *runs_as.prefix, str(self.installation.bin / program), *arguments],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            cwd="/",
-            # Nothing of a PG* variable that was meant for another server; and messages that we can read.
-            env={name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"},
-            user=runs_as.uid,
-            group=runs_as.gid,
-            extra_groups=None if runs_as.uid is None else [],
-        )
-
     def _signal(self, number: signal.Signals) -> list[int]:
         """Signal the server and all of its processes; return them."""
         if not self.running or not self._server:
@@ -353,7 +330,7 @@ class Cluster:
         if number != signal.SIGCONT:
             # First of all, so that it starts no more of them.
             self._server.send_signal(signal.SIGSTOP)
-        family = [self._server.pid, *_children(self._server.pid)]
+        family = [self._server.pid, *children_of(self._server.pid)]
         for pid in family:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
@@ -371,15 +348,14 @@ class HomeLock:
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
-        with _writing(self.home), contextlib.ExitStack() as undo:
+        with _writing(self.home):
             self.home.mkdir(parents=True, exist_ok=True)
-            file = undo.enter_context((self.home / "lock").open("ab"))
+            self._file = (self.home / "lock").open("ab")
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                self._file.close()
                 raise HomeInUseError(self.home) from None
-            undo.pop_all()
-            self._file = file
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -424,35 +400,21 @@ def _complaint(said: str) -> str:
     return errors[-1] if errors else lines[-1]
 
 
-def _let_go(process: subprocess.Popen[bytes]) -> None:
-    """Tell the watcher of a process which has ended, and was reaped, that there is nothing to stop any more."""
-    if process.stdin and not process.stdin.closed:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(b"\n")
-        process.stdin.close()
-
-
 def _wait(happened: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not happened() and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
-def _give(directory: Path, owner: Account) -> None:
-    """Make the directory and all in it the account's, if it is another's."""
-    uid, gid = (os.geteuid(), os.getegid()) if owner.uid is None or owner.gid is None else (owner.uid, owner.gid)
+def _give(directory: Path, uid: int, gid: int) -> None:
+    """Make a directory and all in it that user's, if it is another's."""
     if directory.stat().st_uid == uid:
         return
-    for parent, directories, files in os.walk(directory):
-        for name in (*directories, *files, ""):
+    # The directory itself last: if we are stopped in between, the next start does it again.
+    for parent, directories, files in os.walk(directory, topdown=False):
+        for name in (*directories, *files):
             os.chown(Path(parent) / name, uid, gid, follow_symlinks=False)
-
-
-def _reaches(who: Account, path: Path) -> bool:
-    if who.uid is None:
-        return True
-    command = ["/bin/sh", "-c", 'test -x "$0"', str(path)]
-    return subprocess.run(command, user=who.uid, group=who.gid, extra_groups=[], check=False).returncode == 0
+    os.chown(directory, uid, gid)
 
 
 def _exists(pid: int) -> bool:
@@ -463,29 +425,3 @@ def _exists(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _command(pid: int) -> str:
-    """Return the command line of a process; an empty one if it is gone, or dead and not yet reaped."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return "" if Path("/proc/self").exists() else _ps("-ww", "-o", "command=", "-p", str(pid))
-
-
-def _children(parent: int) -> list[int]:
-    """Return the processes that a process has started."""
-    if not Path("/proc/self").exists():
-        rows = [row.split() for row in _ps("-A", "-o", "pid=,ppid=").splitlines()]
-        return [int(pid) for pid, ppid in rows if int(ppid) == parent]
-    children = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            # The name, in parentheses, may hold anything; the state and the parent follow it.
-            if int(stat.read_text(errors="replace").rpartition(")")[2].split()[1]) == parent:
-                children.append(int(stat.parent.name))
-    return children
-
-
-def _ps(*options: str) -> str:
-    return subprocess.run(["ps", *options], capture_output=True, text=True, check=False).stdout

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
 from typing import get_args
@@ -10,9 +11,10 @@ from typing import get_args
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from store.embedded import Cluster, two_installations
+from store.embedded import Cluster
+from store.federation import create_engine
 from store.migrations import (
     PLATFORM_TABLES,
     ForeignDatabaseError,
@@ -24,6 +26,8 @@ from store.migrations import (
     migrate,
 )
 from store.migrations import __file__ as package
+from store.residency import LEGACY, ShardKey
+from store.urls import parse_url
 
 NewDatabase = Callable[[], Awaitable[AsyncEngine]]
 
@@ -31,26 +35,18 @@ VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    cluster = Cluster(two_installations()[0], tmp_path_factory.mktemp("cluster"))
-    cluster.start()
-    yield cluster
-    cluster.stop()
+async def new_database(clusters: dict[ShardKey, Cluster]) -> AsyncIterator[NewDatabase]:
+    async with AsyncExitStack() as stack:
+        numbers = count()
 
+        async def make() -> AsyncEngine:
+            name = f"migrations_{next(numbers)}"
+            await asyncio.to_thread(clusters[LEGACY].create_database, name)
+            engine = create_engine(parse_url("DATABASE_URL", clusters[LEGACY].url(name)))
+            stack.push_async_callback(engine.dispose)
+            return engine
 
-@pytest.fixture(scope="module")
-async def new_database(cluster: Cluster) -> AsyncIterator[NewDatabase]:
-    engines, numbers = [], count()
-
-    async def make() -> AsyncEngine:
-        name = f"migrations_{next(numbers)}"
-        cluster.create_database(name)
-        engines.append(create_async_engine(cluster.url(name).replace("postgresql:", "postgresql+asyncpg:")))
-        return engines[-1]
-
-    yield make
-    for engine in engines:
-        await engine.dispose()
+        yield make
 
 
 @pytest.fixture(scope="module")
@@ -104,16 +100,14 @@ async def test_an_empty_database_is_brought_to_the_head_and_then_left_alone(
     assert await everything_in(engine) == before
 
 
-async def test_of_two_processes_at_once_one_migrates_and_the_other_finds_nothing_to_do(
+async def test_of_two_migrations_at_once_one_applies_and_the_other_finds_nothing_to_do(
     new_database: NewDatabase,
 ) -> None:
     engine = await new_database()
-    other = create_async_engine(engine.url)
 
-    applied = await asyncio.gather(migrate(engine, "full"), migrate(other, "full"))
-    await other.dispose()
+    applied = await asyncio.gather(migrate(engine, "dedicated"), migrate(engine, "dedicated"))
 
-    assert sorted(applied, key=len) == [[], ["full_0001", "full_0002"]]
+    assert sorted(applied, key=len) == [[], ["dedicated_0001", "dedicated_0002"]]
 
 
 async def test_two_databases_are_migrated_at_once_and_each_remembers_its_own_revision(
@@ -129,16 +123,16 @@ async def test_two_databases_are_migrated_at_once_and_each_remembers_its_own_rev
 
 async def test_a_database_that_was_left_behind_gets_only_what_it_lacks(new_database: NewDatabase) -> None:
     engine = await new_database()
-    await migrate(engine, "full")
+    await migrate(engine, "dedicated")
     complete = await everything_in(engine)
     names = [*await additional_indexes(engine)]
     await run(
         engine,
         *(f"DROP INDEX {name}" for name in names),
-        "UPDATE runatlas_migrations SET version_num = 'full_0001'",
+        "UPDATE runatlas_migrations SET version_num = 'dedicated_0001'",
     )
 
-    assert await migrate(engine, "full") == ["full_0002"]
+    assert await migrate(engine, "dedicated") == ["dedicated_0002"]
     assert await everything_in(engine) == complete
 
 
@@ -153,8 +147,9 @@ async def test_a_migration_that_fails_leaves_nothing_behind(new_database: NewDat
     assert await everything_in(engine) == before
 
 
-@pytest.mark.parametrize("table", PLATFORM_TABLES)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    ("variant", "table"), [("dedicated", '"TaskRun"'), *(("full", name) for name in PLATFORM_TABLES)]
+)
 async def test_the_database_of_a_live_deployment_is_refused_and_not_altered(
     new_database: NewDatabase, variant: Variant, table: str
 ) -> None:

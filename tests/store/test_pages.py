@@ -26,6 +26,7 @@ ITEMS = st.builds(
     id=st.text("abc01", min_size=1, max_size=3),
     created_at=st.integers(0, 5).map(lambda number: START + timedelta(milliseconds=number)),
 )
+LISTS = st.lists(ITEMS, unique_by=lambda item: item.id)
 
 
 def test_a_cursor_names_a_position() -> None:

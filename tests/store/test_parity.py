@@ -4,6 +4,7 @@ The facts in ``tests/data/schema`` were read from a Postgres after all of the pl
 that runatlas knows. What a migrated database says of itself is put in the same words.
 """
 
+import asyncio
 import csv
 import re
 from collections.abc import AsyncIterator
@@ -14,17 +15,19 @@ from typing import NamedTuple, get_args
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.embedded import Cluster, two_installations
+from store.embedded import Cluster
+from store.federation import create_engine
 from store.migrations import Variant, migrate
+from store.residency import LEGACY, NEW, ShardKey
+from store.urls import parse_url
 
 FACTS = Path(__file__).parents[1] / "data" / "schema"
 FILES: dict[Variant, str] = {"full": "control_plane", "dedicated": "run_ops"}
 
-VARIANTS: tuple[Variant, ...] = get_args(Variant)
-AGES = ("older", "newer")
-"""The two installations, which are of different majors."""
+EACH: list[tuple[ShardKey, Variant]] = [*product((LEGACY, NEW), get_args(Variant))]
+"""Both variants on both clusters, whose majors differ."""
 
 
 class Fact(NamedTuple):
@@ -54,24 +57,21 @@ class Database(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-async def databases(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[tuple[str, Variant], Database]]:
+async def databases(clusters: dict[ShardKey, Cluster]) -> AsyncIterator[dict[tuple[ShardKey, Variant], Database]]:
     async with AsyncExitStack() as stack:
         found = {}
-        for age, installation in zip(AGES, two_installations(), strict=True):
-            cluster = Cluster(installation, tmp_path_factory.mktemp(age))
-            cluster.start()
-            stack.callback(cluster.stop)
-            for variant in VARIANTS:
-                cluster.create_database(variant)
-                engine = create_async_engine(cluster.url(variant).replace("postgresql:", "postgresql+asyncpg:"))
-                stack.push_async_callback(engine.dispose)
-                await migrate(engine, variant)
-                found[age, variant] = Database(variant, await stack.enter_async_context(engine.connect()))
+        for key, variant in EACH:
+            name = f"parity_{variant}"
+            await asyncio.to_thread(clusters[key].create_database, name)
+            engine = create_engine(parse_url("DATABASE_URL", clusters[key].url(name)))
+            stack.push_async_callback(engine.dispose)
+            await migrate(engine, variant)
+            found[key, variant] = Database(variant, await stack.enter_async_context(engine.connect()))
         yield found
 
 
-@pytest.fixture(params=product(AGES, VARIANTS), ids=" ".join)
-def database(request: pytest.FixtureRequest, databases: dict[tuple[str, Variant], Database]) -> Database:
+@pytest.fixture(params=EACH, ids=" ".join)
+def database(request: pytest.FixtureRequest, databases: dict[tuple[ShardKey, Variant], Database]) -> Database:
     return databases[request.param]
 
 
@@ -156,6 +156,12 @@ def compare(found: set[Fact], facts: set[Fact]) -> None:
     difference.sort(key=lambda line: line.split()[1:])
     if difference:
         pytest.fail("\n".join(difference), pytrace=False)
+
+
+async def test_the_two_clusters_are_of_different_majors(databases: dict[tuple[ShardKey, Variant], Database]) -> None:
+    rows = [await ask(database, "SHOW server_version_num") for database in databases.values()]
+
+    assert len({row["server_version_num"][:2] for [row] in rows}) == 2
 
 
 async def test_columns_are_the_platforms_in_order_type_precision_nullability_and_default(database: Database) -> None:
