@@ -1,11 +1,13 @@
 """The schema itself, put together once per process."""
 
 import strawberry
+from graphql import GraphQLError
 from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, ParserCache, QueryDepthLimiter, ValidationCache
 from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
 
 from schema.declare import bind
-from schema.errors import PublicErrors
+from schema.errors import DegradedShards, public
 from schema.query import Query
 from schema.scalars import SCALARS
 
@@ -14,17 +16,19 @@ DEPTH, ALIASES, TOKENS, DOCUMENTS = 12, 30, 2_000, 512
 
 
 class Schema(strawberry.Schema):
-    """Strawberry's schema, which leaves the logging of errors to `schema.errors`."""
+    """Strawberry's schema, with errors as clients may see them."""
 
-    def process_errors(self, errors: object, execution_context: object = None) -> None:
-        """Do nothing: an error of ours is no event, any other is logged where it is masked."""
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """Make errors public, in place. Strawberry would log each; `public` logs those that it masks."""
+        del execution_context
+        errors[:] = [public(error) for error in errors]
 
 
 schema = Schema(
     query=Query,
     config=StrawberryConfig(scalar_map=SCALARS, sort_schema=True),
     extensions=[
-        PublicErrors,
+        DegradedShards,
         lambda: MaxTokensLimiter(TOKENS),
         lambda: MaxAliasesLimiter(ALIASES),
         lambda: QueryDepthLimiter(DEPTH),

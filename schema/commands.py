@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from store.demo import Demo, plant
 
+from store.demo import Demo, plant
 from store.embedded import default_home
 from store.federation import create_engine
 from store.local import local_topology

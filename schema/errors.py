@@ -1,7 +1,6 @@
 """What clients see of an error: a sentence and a code if it is one of ours, else an id that stands in the log too."""
 
 import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import structlog
@@ -38,6 +37,8 @@ def extensions_of(error: Exception) -> dict[str, Any] | None:
 def public(error: GraphQLError) -> GraphQLError:
     """Return an error as clients may see it."""
     cause = error.original_error
+    if cause is None and "code" in (error.extensions or {}):
+        return error
     if cause is None or isinstance(cause, GraphQLError):
         error.extensions = {"code": "BAD_USER_INPUT"} | (error.extensions or {})
         return error
@@ -53,19 +54,8 @@ def _like(error: GraphQLError, message: str, extensions: dict[str, Any]) -> Grap
     return GraphQLError(message, nodes=error.nodes, path=error.path, extensions=extensions)
 
 
-class PublicErrors(SchemaExtension):
-    """Makes every error of an operation public, and says once per response which shards' rows are missing."""
-
-    def on_operation(self) -> Iterator[None]:
-        """Run around an operation."""
-        yield
-        result = self.execution_context.result
-        if result is not None and getattr(result, "errors", None):
-            result.errors = [public(error) for error in result.errors]  # type: ignore[union-attr]
-        if self.execution_context.pre_execution_errors:
-            self.execution_context.pre_execution_errors = [
-                public(error) for error in self.execution_context.pre_execution_errors
-            ]
+class DegradedShards(SchemaExtension):
+    """Says once per response which shards' rows are missing from its pages."""
 
     def get_results(self) -> dict[str, Any]:
         """Return what the response's `extensions` gain."""

@@ -176,5 +176,5 @@ class RunConnection:
     nodes: list[Run] = column(description="The runs.")
     page_info: PageInfo = column(description="Where the page begins and ends.")
     degraded_shards: list[ShardDegradation] = column(
-        "failures", description="Shards whose rows are missing, because they did not answer."
+        description="Shards whose rows are missing, because they did not answer."
     )

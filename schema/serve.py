@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from importlib.metadata import version
@@ -11,12 +12,12 @@ from typing import cast
 import structlog
 import typer
 import uvicorn
-from store.demo import Demo, find_demo
 
 from schema.app import create_app
 from schema.commands import errors, planted
 from schema.http.graphiql import GraphiQLConfig
 from schema.tour import page, two_runs
+from store.demo import Demo, find_demo
 from store.embedded import default_home
 from store.errors import ConfigurationError
 from store.federation import create_engine, open_federation
@@ -137,5 +138,5 @@ def _configure_logs() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(file=errors.file),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
     )

@@ -18,7 +18,7 @@ class ShardDegradationCode(Enum):
 
 @strawberry.type(description="A shard whose rows are missing from this page.")
 class ShardDegradation:
-    """The type of that name; its record is the shard's error."""
+    """The type of that name; its record is `store.pages.Degradation`."""
 
     shard: str = column(description="The shard's key.")
     code: ShardDegradationCode = column(description="Why.")

@@ -1,8 +1,7 @@
 """What the demo shows first: queries whose answers cross databases."""
 
-from store.demo import Demo
-
 from schema.http.graphiql import GraphiQLConfig, Tab
+from store.demo import Demo
 
 RUN = """\
     id

@@ -85,5 +85,5 @@ class WaitpointConnection:
     nodes: list[Waitpoint] = column(description="The waitpoints.")
     page_info: PageInfo = column(description="Where the page begins and ends.")
     degraded_shards: list[ShardDegradation] = column(
-        "failures", description="Shards whose rows are missing, because they did not answer."
+        description="Shards whose rows are missing, because they did not answer."
     )

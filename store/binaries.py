@@ -41,7 +41,7 @@ SYSTEM = (
 )
 """Where systems keep their PostgreSQLs, besides the PATH."""
 
-OLDEST = 14
+OLDEST = 15
 """The oldest major that we start."""
 
 PROC = Path("/proc")
@@ -82,8 +82,8 @@ class ClusterError(EmbeddedError):
 class HomeUnwritableError(EmbeddedError):
     """A directory of ours cannot be made, written, or reached by the user that PostgreSQL runs as."""
 
-    def __init__(self, directory: Path, why: str) -> None:
-        super().__init__(f"{directory} cannot be used: {why}", "set RUNATLAS_HOME to a directory that can be written")
+    def __init__(self, directory: Path, why: str, hint: str = "set RUNATLAS_HOME to a directory of yours") -> None:
+        super().__init__(f"{directory} cannot be used: {why}", hint)
 
 
 class HomeInUseError(EmbeddedError):

@@ -60,6 +60,8 @@ STATUS = 7
 MAKING = "making-"
 """Begins the name of data that is not complete."""
 
+BUILTIN_LOCALES_SINCE = 17
+
 USER = "runatlas"
 PORT = 5432
 """Names the socket's file; nothing listens on a port."""
@@ -68,7 +70,7 @@ LONGEST_SOCKET = 103
 """Bytes that a socket's path may have: 103 on macOS, 107 on Linux."""
 
 START_SECONDS = 60.0
-"""How long a start may take. Most of it is for recovery after a crash."""
+"""How long a start may wait: for the server's recovery from a crash, and for queries that outlived a killed one."""
 
 STOP_SECONDS = 5.0
 """How long a way of stopping may take before the next rougher one is used."""
@@ -84,6 +86,7 @@ SETTINGS = {
     # on a real deployment. It costs a few milliseconds a commit, and spares looking for a lost write that was no bug.
     "max_wal_size": "256MB",  # of disk, and on a laptop, where the default is 1 GB per cluster
     "max_parallel_workers_per_gather": "0",  # they use /dev/shm, of which a container has 64 MB
+    "client_connection_check_interval": "1s",  # a query that nobody waits for any more ends, and holds up no start
     "jit": "off",  # costs more than it saves on queries for one page
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -148,13 +151,19 @@ class Cluster:
         with self._turn, _writing(self.directory):
             if self.running:
                 return
-            deadline = time.monotonic() + START_SECONDS
             self._own()
             self._evict()
             if not (self.data / "PG_VERSION").exists():
                 self._make("initdb", *_initdb_options(self.installation.major))
             self._fit()
-            while not self._boot(deadline):
+            deadline = time.monotonic() + START_SECONDS
+            while complaint := self._boot():
+                # Processes of a server that was killed alone go on until their query has ended.
+                if not re.search("already exists|still in use", complaint) or time.monotonic() > deadline:
+                    raise ClusterError(
+                        f"PostgreSQL {self.installation.major} did not start in {self.directory}: {complaint}",
+                        f"see {self.log}",
+                    )
                 time.sleep(0.05)
                 self._evict()
 
@@ -212,12 +221,18 @@ class Cluster:
     def _own(self) -> None:
         """Make the directory, private to the account that the server runs under, or raise `HomeUnwritableError`."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.geteuid() != 0:
-            return
-        # An earlier start may have had to run under another account: a container's, on the same volume.
+        if self.directory.stat().st_uid not in (os.geteuid(), account().owns()[0]):
+            # Root could have it all the same, but its user would not have it back.
+            raise HomeUnwritableError(
+                self.directory, "it belongs to another user", "run runatlas as that user, or set RUNATLAS_HOME"
+            )
         _give(self.directory, *account().owns())
         if not account().reaches(self.directory):
-            raise HomeUnwritableError(self.directory, "here PostgreSQL has to run as nobody, who cannot enter it")
+            raise HomeUnwritableError(
+                self.directory,
+                "here PostgreSQL has to run as nobody, who cannot enter it",
+                "set RUNATLAS_HOME to a directory that every user can enter",
+            )
         if not account().reaches(self.installation.bin / "initdb"):
             raise EmbeddedUnavailableError(
                 f"here PostgreSQL has to run as nobody, who cannot execute {self.installation.bin / 'initdb'}",
@@ -233,15 +248,21 @@ class Cluster:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
             _wait(lambda: self._postmaster() is None, STOP_SECONDS)
-        pid_file = self._pid_file()
-        if pid_file and _exists(int(pid_file[0])):
-            # The number is another process's now, and PostgreSQL would take that for a server. It knows better of its
-            # parent. The rest stays: by the memory named there it makes sure that no process of the old one is left.
-            (self.data / PID_FILE).unlink(missing_ok=True)
-            with (self.data / PID_FILE).open("x") as file:
-                file.write("\n".join([str(os.getpid()), *pid_file[1:], ""]))
+        if self._postmaster() is None:
+            self._clear_pid_file()
         for leftover in self.directory.glob(f"{MAKING}*"):
             shutil.rmtree(leftover, ignore_errors=True)
+
+    def _clear_pid_file(self) -> None:
+        """See to it that the number in the file of a server that is gone stops nobody, whoever has that number now."""
+        lines = self._pid_file()
+        # Cut short, by a crash of the machine, it would be refused for that.
+        (self.data / PID_FILE).unlink(missing_ok=True)
+        if lines:
+            # Our number is harmless, since PostgreSQL does not take its parent for a server. The rest it needs: by the
+            # memory that is named there it makes sure that no process of the old server is left.
+            with (self.data / PID_FILE).open("x") as file:
+                file.write("\n".join([str(os.getpid()), *lines[1:], ""]))
 
     def _make(self, program: str, *options: str) -> None:
         """Make the data with a program, elsewhere and then renamed, so that data half made is none."""
@@ -263,8 +284,8 @@ class Cluster:
             f"install PostgreSQL {major}, or set RUNATLAS_HOME to a new directory",
         )
 
-    def _boot(self, deadline: float) -> bool:
-        """Tell whether the server is ready; if not, the processes of an earlier one have to end before it can be."""
+    def _boot(self) -> str | None:
+        """Return nothing once the server is ready; or else, without one, what it complained of."""
         if self.socket_directory.exists():
             # What a killed server left in it would be in the way too.
             shutil.rmtree(self.socket_directory)
@@ -278,34 +299,30 @@ class Cluster:
             options = [f"--{name}={value}" for name, value in settings.items()]
             server = self._server = self.installation.leash("postgres", "-D", str(self.data), *options, output=log)
         try:
-            _wait(lambda: not self.running or self._is_ready(server.pid), deadline - time.monotonic())
+            _wait(lambda: not self.running or self._is_ready(server.pid), START_SECONDS)
         except BaseException:
             self.kill()
             raise
         if self.running and self._is_ready(server.pid):
-            return True
+            return None
         self.kill()
-        complaint = _complaint(self.log.read_text(errors="replace"))
-        if re.search("already exists|still in use", complaint) and time.monotonic() < deadline:
-            return False
-        raise ClusterError(
-            f"PostgreSQL {self.installation.major} did not start in {self.directory}: {complaint}", f"see {self.log}"
-        )
+        return _complaint(self.log.read_text(errors="replace"))
 
     def _is_ready(self, pid: int) -> bool:
         lines = self._pid_file()
         return len(lines) > STATUS and lines[0] == str(pid) and lines[STATUS].strip() == "ready"
 
     def _pid_file(self) -> list[str]:
-        try:
-            return (self.data / PID_FILE).read_text().splitlines()
-        except FileNotFoundError:
-            return []
+        """Return what a server wrote about itself, its process first; nothing if none did, or not so far."""
+        with contextlib.suppress(FileNotFoundError):
+            lines = (self.data / PID_FILE).read_text(errors="replace").splitlines()
+            return lines if lines and lines[0].isdecimal() else []
+        return []
 
     def _postmaster(self) -> int | None:
         """Return the process that serves this directory, whoever started it."""
         lines = self._pid_file()
-        return int(lines[0]) if lines and str(self.data) in command_of(int(lines[0])) else None
+        return int(lines[0]) if lines and f"/postgres -D {self.data} -" in command_of(int(lines[0])) else None
 
     def _client_options(self) -> tuple[str, ...]:
         return f"--host={self.socket_directory}", f"--port={PORT}", f"--username={USER}"
@@ -350,12 +367,15 @@ class HomeLock:
     def __enter__(self) -> Self:
         with _writing(self.home):
             self.home.mkdir(parents=True, exist_ok=True)
-            self._file = (self.home / "lock").open("ab")
+            file = (self.home / "lock").open("ab")
             try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._file.close()
-                raise HomeInUseError(self.home) from None
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.close()
+                if isinstance(error, BlockingIOError):
+                    raise HomeInUseError(self.home) from None
+                raise
+        self._file = file
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -378,15 +398,21 @@ def _writing(directory: Path) -> Iterator[None]:
 
 
 def _socket_directory(directory: Path) -> Path:
-    """Return where the socket goes: beside the data, or to a short path if a socket's could not be that long."""
+    """Return where the socket goes: beside the data, or in a short place of its own if no driver could go there."""
     short = f"runatlas-{os.geteuid()}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]}"
     places = (directory / "socket", Path(tempfile.gettempdir()) / short, Path("/tmp") / short)  # noqa: S108  made anew
-    return next(place for place in places if len(os.fsencode(place / f".s.PGSQL.{PORT}")) <= LONGEST_SOCKET)
+    return next(place for place in places if _is_address(place))
+
+
+def _is_address(socket_directory: Path) -> bool:
+    # To a driver, a comma is between two hosts.
+    path = os.fsencode(socket_directory / f".s.PGSQL.{PORT}")
+    return len(path) <= LONGEST_SOCKET and b"," not in path
 
 
 def _initdb_options(major: int) -> list[str]:
     """Return options that make text sort by its bytes, and know the case of all letters, on every major and system."""
-    if major >= 17:
+    if major >= BUILTIN_LOCALES_SINCE:
         locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     else:
         locale = [f"--lc-ctype={'UTF-8' if sys.platform == 'darwin' else 'C.UTF-8'}"]
@@ -415,13 +441,3 @@ def _give(directory: Path, uid: int, gid: int) -> None:
         for name in (*directories, *files):
             os.chown(Path(parent) / name, uid, gid, follow_symlinks=False)
     os.chown(directory, uid, gid)
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Table, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from store.control_plane import CONTROL_PLANE, ControlPlane
+from store.control_plane import ControlPlane
 from store.errors import ConfigurationError
 from store.residency import LEGACY
 from store.router import Router
@@ -59,8 +59,8 @@ async def open_federation(
     pools = _Pools(deadline)
     try:
         control_plane, *shards = await asyncio.gather(
-            pools.pair(CONTROL_PLANE, topology.control_plane, CONTROL_PLANE_TABLES),
-            *(pools.pair(shard.key, shard.access, shard.catalog.tables) for shard in topology.shards),
+            pools.pair(topology.control_plane, CONTROL_PLANE_TABLES),
+            *(pools.pair(shard.access, shard.catalog.tables) for shard in topology.shards),
         )
         _refuse_two_names(
             control_plane,
@@ -99,12 +99,12 @@ class _Pools:
         self._engines: list[AsyncEngine] = []
         self._databases: dict[Identity, Database] = {}
 
-    async def pair(self, name: str, access: Access, tables: Collection[Table]) -> _Pair:
+    async def pair(self, access: Access, tables: Collection[Table]) -> _Pair:
         """Open a database and its replica. Raises `ConfigurationError`."""
-        identity, primary = await self._open(name, access.primary, tables)
+        identity, primary = await self._open(access.primary, tables)
         replica = primary
         if access.replica is not None:
-            copy, replica = await self._open(name, access.replica, tables)
+            copy, replica = await self._open(access.replica, tables)
             if copy[:2] != identity[:2]:
                 raise ConfigurationError(
                     f"{access.replica.setting} is not a replica of {access.primary.setting}",
@@ -113,7 +113,7 @@ class _Pools:
                 )
         return _Pair(primary, replica, identity, access.primary.setting)
 
-    async def _open(self, name: str, url: DatabaseUrl, tables: Collection[Table]) -> tuple[Identity, Database]:
+    async def _open(self, url: DatabaseUrl, tables: Collection[Table]) -> tuple[Identity, Database]:
         engine = create_engine(url)
         self._engines.append(engine)
         try:
@@ -127,7 +127,7 @@ class _Pools:
             ) from error
         _refuse_missing(url, tables, {(table, column) for table, column in columns})
         identity = Identity(row.cluster, row.database, row.standby)
-        database = self._databases.setdefault(identity, Database(name, engine, self._deadline))
+        database = self._databases.setdefault(identity, Database(engine, self._deadline))
         return identity, database
 
     async def close(self) -> None:

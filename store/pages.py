@@ -115,6 +115,11 @@ class Page(Generic[R]):
         return [Edge(self.feed.cursor(row), row) for row in self.nodes]
 
     @property
+    def degraded_shards(self) -> list["Degradation"]:
+        """The shards that did not answer. Values, not exceptions: those would be raised where they are read."""
+        return [Degradation(failure.shard, failure.code, failure.retryable) for failure in self.failures]
+
+    @property
     def page_info(self) -> "Page[R]":
         """The page itself: it knows where it starts and ends."""
         return self
@@ -128,6 +133,14 @@ class Page(Generic[R]):
     def end_cursor(self) -> str | None:
         """The cursor of the last row."""
         return self.feed.cursor(self.nodes[-1]) if self.nodes else None
+
+
+class Degradation(NamedTuple):
+    """A shard whose rows a page lacks: its key, why, and whether asking again may help."""
+
+    shard: str
+    code: str
+    retryable: bool
 
 
 class Edge(NamedTuple, Generic[R]):

@@ -16,6 +16,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    true,
     tuple_,
     type_coerce,
 )
@@ -112,4 +113,4 @@ def each(parents: Collection[str], *more: Collection[str]) -> FromClause:
 def page_of_each(parent: FromClause, page: Select[Any]) -> Select[Any]:
     """Return rows of (parent id, then the page's columns): the page query, run for every parent."""
     rows = page.correlate(parent).lateral("page")
-    return select(parent.c.id.label("parent_id"), *rows.c).select_from(parent.join(rows, func.true()))
+    return select(parent.c.id.label("parent_id"), *rows.c).select_from(parent.join(rows, true()))

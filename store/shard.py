@@ -75,28 +75,27 @@ class Breaker:
 
 @dataclass(slots=True)
 class Database:
-    """One pool of connections to one database server, under the name that errors give it."""
+    """One pool of connections to one database server. It may have several roles; a caller says in which it asks."""
 
-    name: str
     engine: AsyncEngine
     deadline: float = 5.0
     breaker: Breaker = field(default_factory=Breaker)
     checked_at: datetime | None = None
 
-    async def read(self, query: Callable[[ReadConnection], Awaitable[T]], role: str | None = None) -> T:
+    async def read(self, query: Callable[[ReadConnection], Awaitable[T]], role: str) -> T:
         """Run a query on a connection of this database, and return what it returns.
 
         A connection that the server dropped while it lay in the pool is replaced once: reading twice is harmless.
-        Raises `ShardUnavailableError` or `ShardTimeoutError`.
+        Raises `ShardUnavailableError` or `ShardTimeoutError`, which name the role.
         """
         if not self.breaker.admits():
-            raise ShardUnavailableError(self.name)
+            raise ShardUnavailableError(role)
         try:
             async with asyncio.timeout(self.deadline):
-                answer = await self._twice(query, role or self.name)
+                answer = await self._twice(query, role)
         except TimeoutError as error:
             self._failed()
-            raise ShardTimeoutError(self.name) from error
+            raise ShardTimeoutError(role) from error
         except ShardError:
             self._failed()
             raise
@@ -109,11 +108,11 @@ class Database:
             return await self._once(query, role)
         except DBAPIError as error:
             if not error.connection_invalidated:
-                raise self._verdict(error) from error
+                raise _verdict(error, role) from error
         try:
             return await self._once(query, role)
         except DBAPIError as error:
-            raise self._verdict(error) from error
+            raise _verdict(error, role) from error
 
     async def _once(self, query: Callable[[ReadConnection], Awaitable[T]], role: str) -> T:
         connection = self.engine.connect()
@@ -122,22 +121,13 @@ class Database:
         except Exception as error:  # whatever keeps us from a connection keeps us from the database
             if isinstance(error, DBAPIError) and error.connection_invalidated:
                 raise
-            log.warning("cannot connect", database=self.name, error=type(error).__name__)
-            raise ShardUnavailableError(self.name) from error
+            log.warning("cannot connect", role=role, error=type(error).__name__)
+            raise ShardUnavailableError(role) from error
         try:
             await connection.execution_options(isolation_level="AUTOCOMMIT", **{ROLE: role})
             return await query(ReadConnection(connection))
         finally:
             await connection.close()
-
-    def _verdict(self, error: DBAPIError) -> Exception:
-        """Return what a failed statement says of its database, or the error itself if it is the statement's fault."""
-        state = str(getattr(error.orig, "sqlstate", None) or "")
-        if state == QUERY_CANCELED:
-            return ShardTimeoutError(self.name)
-        if error.connection_invalidated or state.startswith(AWAY):
-            return ShardUnavailableError(self.name)
-        return error
 
     def _failed(self) -> None:
         self.breaker.failed()
@@ -147,6 +137,16 @@ class Database:
 QUERY_CANCELED = "57014"
 AWAY = ("08", "53", "57P", "40001", "XX")
 """SQLSTATE classes of a server that cannot answer now: connection, resources, shutdown, recovery conflict, crash."""
+
+
+def _verdict(error: DBAPIError, role: str) -> Exception:
+    """Return what a failed statement says of its database, or the error itself if it is the statement's fault."""
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    if state == QUERY_CANCELED:
+        return ShardTimeoutError(role)
+    if error.connection_invalidated or state.startswith(AWAY):
+        return ShardUnavailableError(role)
+    return error
 
 
 def _now() -> datetime:

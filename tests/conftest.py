@@ -1,13 +1,14 @@
 """Clusters for the whole suite, started by it; databases for 1, 2 and 3 shards; a federation for each test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+import structlog
 
 from store.embedded import Cluster, two_installations
 from store.federation import create_engine, open_federation
@@ -18,7 +19,11 @@ from store.topology import Access, ShardAccess, Topology
 from store.urls import parse_url
 from tests.federation import SHARD_A, FederationUnderTest, plant_tenant
 
+structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
+
 SHARDS: tuple[ShardKey, ...] = (LEGACY, NEW, SHARD_A)
+
+MakeDatabase = Callable[[ShardKey, str], Awaitable[str]]
 
 
 @pytest.fixture(scope="session")
@@ -45,10 +50,26 @@ async def urls(clusters: dict[ShardKey, Cluster]) -> dict[ShardKey, str]:
     for key, cluster in clusters.items():
         await asyncio.to_thread(cluster.create_database, "runatlas")
         made[key] = cluster.url("runatlas")
-        engine = create_engine(parse_url("DATABASE_URL", made[key]))
-        await migrate(engine, "full" if key == LEGACY else "dedicated")
-        await engine.dispose()
+        await _migrated(made[key], key)
     return made
+
+
+@pytest.fixture
+async def make_database(clusters: dict[ShardKey, Cluster]) -> MakeDatabase:
+    """A maker of databases: of a shard's cluster and variant, migrated, under a name of its own."""
+
+    async def make(key: ShardKey, name: str) -> str:
+        await asyncio.to_thread(clusters[key].create_database, name)
+        await _migrated(clusters[key].url(name), key)
+        return clusters[key].url(name)
+
+    return make
+
+
+async def _migrated(url: str, key: ShardKey) -> None:
+    engine = create_engine(parse_url("DATABASE_URL", url))
+    await migrate(engine, "full" if key == LEGACY else "dedicated")
+    await engine.dispose()
 
 
 def topology_of(urls: dict[ShardKey, str], shards: tuple[ShardKey, ...]) -> Topology:

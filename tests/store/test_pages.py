@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import BadCursorError, ShardUnavailableError
-from store.pages import Feed, Position, Window, merge
+from store.pages import Feed, Page, Position, Window, merge
 
 START = datetime(2026, 8, 21)  # noqa: DTZ001  the columns hold naive UTC
 FEED = Feed("environment.runs", ("env1",))
@@ -78,7 +78,7 @@ def test_walking_either_way_yields_each_row_once(legacy: list[Item], new: list[I
         at: Position | None = None
         while True:
             window = Window(size, at, backward)
-            page = merge(FEED, window, [_leg(legacy, new, window), _leg(new, [], window)], [])
+            page: Page[Item] = merge(FEED, window, [_leg(legacy, new, window), _leg(new, [], window)], [])
             walked = [*page.nodes, *walked] if backward else [*walked, *page.nodes]
             if not (page.has_previous_page if backward else page.has_next_page):
                 return walked

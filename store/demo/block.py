@@ -1,0 +1,409 @@
+"""What a scene is made of: runs, batches, waitpoints, and how they wait for one another, as lines for one shard."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from store.demo.copying import NULL, Sheet, array, line, literal
+from store.demo.mint import timestamp
+from store.demo.palette import JSON, SUPERJSON, TEXT, TaskKind, annotations
+from store.demo.runs import COMPLETED, DELAYED, EXPIRED, RUNS, TTL, WAITING, Run, State, row
+from store.demo.tenants import DAY, Place
+from store.demo.world import SLOTS, World
+from store.migrations import Variant
+from store.residency import LEGACY
+
+BATCHES = Sheet(
+    "BatchTaskRun",
+    (
+        *("id", "friendlyId", "status", "batchVersion", "runtimeEnvironmentId", "createdAt", "updatedAt"),
+        *("runIds", "runCount", "idempotencyKey", "idempotencyKeyExpiresAt", "sealed", "sealedAt"),
+        *("expectedCount", "completedCount", "processingJobsCount", "processingJobsExpectedCount"),
+        *("processingStartedAt", "processingCompletedAt", "completedAt", "successfulRunCount", "failedRunCount"),
+    ),
+)
+BATCH_ERRORS = Sheet(
+    "BatchTaskRunError",
+    ("id", "batchTaskRunId", "index", "taskIdentifier", "payload", "error", "errorCode", "createdAt"),
+)
+ATTEMPTS = Sheet(
+    "TaskRunAttempt",
+    (
+        *("id", "friendlyId", "number", "taskRunId", "status", "createdAt", "updatedAt", "startedAt", "completedAt"),
+        *("usageDurationMs", "error", "output", "runtimeEnvironmentId"),
+        *("backgroundWorkerId", "backgroundWorkerTaskId", "queueId"),
+    ),
+)
+ITEMS = Sheet(
+    "BatchTaskRunItem",
+    ("id", "status", "batchTaskRunId", "taskRunId", "createdAt", "updatedAt", "taskRunAttemptId", "completedAt"),
+)
+SNAPSHOTS = Sheet(
+    "TaskRunExecutionSnapshot",
+    (
+        *("id", "executionStatus", "description", "runStatus", "runId", "previousSnapshotId", "batchId"),
+        *("attemptNumber", "environmentId", "environmentType", "projectId", "organizationId"),
+        *("completedWaitpointOrder", "createdAt", "updatedAt", "lastHeartbeatAt", "runnerId", "engine"),
+    ),
+)
+WAITPOINTS = Sheet(
+    "Waitpoint",
+    (
+        *("id", "friendlyId", "type", "status", "environmentId", "projectId", "createdAt", "updatedAt"),
+        *("completedAfter", "completedAt", "completedByTaskRunId", "completedByBatchId"),
+        *("output", "outputType", "outputIsError", "tags"),
+        *("idempotencyKey", "userProvidedIdempotencyKey", "idempotencyKeyExpiresAt", "inactiveIdempotencyKey"),
+    ),
+)
+EDGES = Sheet(
+    "TaskRunWaitpoint",
+    (
+        *("id", "taskRunId", "waitpointId", "projectId", "spanIdToComplete", "batchId", "batchIndex"),
+        *("createdAt", "updatedAt"),
+    ),
+)
+WAITPOINT_TAGS = Sheet("WaitpointTag", ("id", "name", "environmentId", "projectId", "createdAt"))
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The two tables of pairs: where runs waited, and by what a snapshot was completed. Only one variant names pairs."""
+
+    connections: Sheet
+    completed: Sheet
+
+    def pair(self, id_: str, left: str, right: str) -> str:
+        """Return a line of either table."""
+        return "\t".join((id_, left, right)[-len(self.connections.columns) :])
+
+
+LINKS: dict[Variant, Links] = {
+    "full": Links(Sheet("_WaitpointRunConnections", ("A", "B")), Sheet("_completedWaitpoints", ("A", "B"))),
+    "dedicated": Links(
+        Sheet("WaitpointRunConnection", ("id", "taskRunId", "waitpointId")),
+        Sheet("CompletedWaitpoint", ("id", "snapshotId", "waitpointId")),
+    ),
+}
+
+SDK = annotations("sdk", "trigger", "STANDARD")
+TIMED_OUT = {"code": "TRIGGER_WAITPOINT_TIMEOUT", "message": "Waitpoint timed out"}
+UNFINISHED = f"{NULL}\t{JSON}\tf"
+TAGS = ("refund", "approval", "onboarding")
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Some blocks of one shard on their way into its tables, and how many runs they have."""
+
+    links: Links
+    lines: dict[Sheet, list[str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        order = (BATCHES, BATCH_ERRORS, RUNS, ATTEMPTS, ITEMS, SNAPSHOTS, WAITPOINTS, EDGES)
+        self.lines = {sheet: [] for sheet in (*order, self.links.connections, self.links.completed, WAITPOINT_TAGS)}
+
+    @property
+    def runs(self) -> int:
+        """How many runs it has."""
+        return len(self.lines[RUNS])
+
+
+@dataclass(slots=True)
+class Batch:
+    """A batch that a scene fills."""
+
+    id: str
+    created: int
+    version: str
+    members: list[str] = field(default_factory=list)
+    """Friendly ids, of other shards too."""
+
+
+class Block:
+    """A hundred runs of one shard, being written."""
+
+    def __init__(self, world: World, shard: int, number: int, chunk: Chunk) -> None:
+        self.world, self.shard, self.number = world, shard, number
+        self.live = world.is_live(number)
+        self.place = world.place(number)
+        self.old = world.keys[shard] == LEGACY
+        """Whether this is the store that the retired engine wrote to."""
+        self._mints = world.mints[shard]
+        self._links, self._lines = chunk.links, chunk.lines
+        self._serial = number * SLOTS
+
+    def id(self, moment: int) -> str:
+        """Return a new id for a row that nothing else names."""
+        self._serial += 1
+        return self._mints["row"].cuid(moment, self._serial)
+
+    def write_tags(self, places: Iterable[Place]) -> None:
+        """Write the names that tokens are tagged with, for each environment."""
+        at = self.world.begins(self.number)
+        self._lines[WAITPOINT_TAGS] += [
+            line(self.id(at), name, place.id, place.project_id, timestamp(at)) for place in places for name in TAGS
+        ]
+
+    def run(
+        self,
+        position: int,
+        kind: TaskKind,
+        state: State = COMPLETED,
+        *,
+        parent: Run | None = None,
+        batch: Batch | None = None,
+        lasting: int | None = None,
+        place: Place | None = None,
+        how: str = SDK,
+    ) -> Run:
+        """Return the run of a position; it is written by `write`. In a block that is not live it has ended."""
+        serial = self.number * SLOTS + position
+        bits = self._mints["run"].bits(serial)
+        created = self.world.created(self.shard, self.number, position)
+        if not self.live and not state.final:
+            state = COMPLETED
+        if lasting is None:
+            lasting = TTL if state is EXPIRED else 300 + bits % (1_200_000 if bits % 19 == 0 else 30_000)
+        place = place or self.place
+        run = Run(
+            id=self.world.bodies[self.shard](created, bits),
+            bits=bits,
+            serial=serial,
+            created=created,
+            ended=min(created + 900 + bits % 1500 + lasting, self.world.anchor - 1000 - bits % 60_000),
+            place=place,
+            task=place.tasks[kind.slug],
+            state=state,
+            how=how,
+            trace=parent.trace if parent else f"{bits * bits % (1 << 128):032x}",
+            test=place.type == "DEVELOPMENT" and bits % 3 == 0,
+        )
+        if parent:
+            run.parent, run.root = parent, parent.root or parent
+        if batch:
+            run.batch = batch.id
+            batch.members.append(run.friendly_id)
+        return run
+
+    def write(self, run: Run, completed_by: Sequence[str] = ()) -> None:
+        """Write a run, and its snapshots if the block is live or something completed one of them."""
+        self._lines[RUNS].append(row(run, self.world.anchor))
+        if self.live or completed_by:
+            self._snapshots(run, completed_by)
+
+    def _snapshots(self, run: Run, completed_by: Sequence[str]) -> None:
+        """Write what the engine noted down about a run, step by step."""
+        state, status = run.state, run.state.status
+        steps = [("RUN_CREATED", "PENDING", "Run was created", run.created)]
+        if state is not DELAYED and not self.live:
+            steps = [("EXECUTING", "EXECUTING", "Run was continued, whilst still executing.", run.ended - 100)]
+        elif state.phase not in ("delayed", "queued"):
+            steps.append(("QUEUED", "PENDING", "Run was QUEUED", run.created + 12))
+            if state.phase != "never started":
+                steps.append(("PENDING_EXECUTING", "DEQUEUED", "Run was dequeued for execution", run.created + 800))
+            if state.phase in ("started", "ended"):
+                steps.append(("EXECUTING", "EXECUTING", "Attempt created, starting execution", run.started))
+        if steps[-1][0] != state.execution and (self.live or state.final):
+            steps.append((state.execution, status, f"Run is {state.execution}", run.ended))
+        previous = NULL
+        for execution, run_status, description, moment in steps:
+            at, id_ = timestamp(moment), self.id(moment)
+            links = completed_by if execution == "EXECUTING" else ()
+            attempt = "1" if execution not in ("RUN_CREATED", "QUEUED", "DELAYED") else NULL
+            self._lines[SNAPSHOTS].append(
+                f"{id_}\t{execution}\t{description}\t{run_status}\t{run.id}\t{previous}\t{run.batch}\t{attempt}\t"
+                f"{run.place.columns}\t{array(links)}\t{at}\t{at}\t{NULL if attempt == NULL else at}\t"
+                f"{NULL if attempt == NULL else f'runner-{run.id}-attempt-1'}\t{run.engine}"
+            )
+            for waitpoint in links:
+                self._lines[self._links.completed].append(self._links.pair(self.id(moment), id_, waitpoint))
+            previous = id_
+
+    def waits(
+        self,
+        run: Run,
+        waitpoints: Sequence[str],
+        *,
+        batch: Batch | None = None,
+        whole: str | None = None,
+    ) -> None:
+        """Connect a run with what it waits for, or waited for, in this order; then write it.
+
+        `whole` is the waitpoint of a batch as such; the others are its members' and have an index.
+        """
+        blocked = run.state is WAITING
+        at = timestamp(run.started + 300)
+        everything = [*waitpoints, *([whole] if whole else [])]
+        for index, waitpoint in enumerate(everything):
+            pair = self._links.pair(self.id(run.started), run.id, waitpoint)
+            self._lines[self._links.connections].append(pair)
+            if blocked:
+                batch_id = batch.id if batch else NULL
+                place = index if batch and waitpoint is not whole else NULL
+                self._lines[EDGES].append(
+                    f"{self.id(run.started)}\t{run.id}\t{waitpoint}\t{run.place.project_id}\t{run.span}\t"
+                    f"{batch_id}\t{place}\t{at}\t{at}"
+                )
+        self.write(run, () if blocked else everything)
+
+    def own_waitpoint(self, run: Run) -> str:
+        """Write the waitpoint that a run completes when it ends, and return its id."""
+        id_ = self._mints["waitpoint"].cuid(run.created, run.serial)
+        done = run.ended if run.state.final else None
+        output = UNFINISHED
+        if done:
+            output = (
+                f"{literal({'ok': True})}\t{JSON}\tf" if run.state is COMPLETED else f"{run.state.error}\t{JSON}\tt"
+            )
+        self._waitpoint(id_, "RUN", run.created, done, output=output, run=run.id)
+        return id_
+
+    def batch_waitpoint(self, batch: Batch, position: int, done: int | None) -> str:
+        """Write the waitpoint that a batch completes when its last run has ended, and return its id."""
+        id_ = self.world.waitpoint_id(self.shard, self.number, position)
+        self._waitpoint(id_, "BATCH", batch.created, done, batch=batch.id)
+        return id_
+
+    def timer(self, position: int, due: int, done: int | None) -> str:
+        """Write a waitpoint that the clock completes, and return its id."""
+        id_ = self.world.waitpoint_id(self.shard, self.number, position)
+        created = self.world.created(self.shard, self.number, position)
+        self._waitpoint(id_, "DATETIME", created, done, due=due)
+        return id_
+
+    def token(
+        self,
+        position: int,
+        done: int | None,
+        *,
+        due: int | None = None,
+        value: object = None,
+        timed_out: bool = False,
+        tags: Sequence[str] = (),
+        key: str = "",
+        spent_key: str = "",
+    ) -> str:
+        """Write a token, which is completed by hand or runs out, and return its id."""
+        id_ = self.world.waitpoint_id(self.shard, self.number, position)
+        created = self.world.created(self.shard, self.number, position)
+        output = UNFINISHED
+        if timed_out:
+            output = f"{literal(TIMED_OUT)}\t{JSON}\tt"
+        elif done and value is not None:
+            output = (
+                f"{literal(value)}\t{TEXT}\tf"
+                if isinstance(value, str)
+                else f"{literal({'json': value})}\t{SUPERJSON}\tf"
+            )
+        expires = timestamp(created + DAY) if key or spent_key else NULL
+        keys = f"{key or id_}\tt\t{expires}\t{spent_key or NULL}" if key or spent_key else ""
+        self._waitpoint(id_, "MANUAL", created, done, output=output, due=due, tags=tags, keys=keys)
+        return id_
+
+    def _waitpoint(  # noqa: PLR0913  a row has as many parts
+        self,
+        id_: str,
+        type_: str,
+        created: int,
+        done: int | None,
+        *,
+        output: str = UNFINISHED,
+        run: str = NULL,
+        batch: str = NULL,
+        due: int | None = None,
+        tags: Sequence[str] | None = None,
+        keys: str = "",
+    ) -> None:
+        at = timestamp(created)
+        finished = timestamp(done) if done else NULL
+        made_up = f"{id_}\tf\t{NULL}\t{NULL}"
+        self._lines[WAITPOINTS].append(
+            f"{id_}\twaitpoint_{id_}\t{type_}\t{'COMPLETED' if done else 'PENDING'}\t"
+            f"{self.place.id}\t{self.place.project_id}\t{at}\t{finished if done else at}\t"
+            f"{timestamp(due) if due else NULL}\t{finished}\t{run}\t{batch}\t{output}\t"
+            f"{array(tags) if tags else NULL}\t{keys or made_up}"
+        )
+
+    def batch(self, position: int, version: str) -> Batch:
+        """Return the batch that is made with the run of a position; it is written by `finish`."""
+        created = self.world.created(self.shard, self.number, position)
+        bits = self._mints["batch"].bits(self.number * SLOTS + position)
+        return Batch(self.world.bodies[self.shard](created, bits), created, version)
+
+    def finish(
+        self,
+        batch: Batch,
+        status: str,
+        runs: Sequence[Run],
+        *,
+        missing: int = 0,
+        errors: int = 0,
+        key: bool = False,
+    ) -> None:
+        """Write a batch: with `missing` members that are still to come, and `errors` that never will."""
+        ended = [run for run in runs if run.state.final]
+        good = sum(run.state is COMPLETED for run in ended)
+        last = max((run.ended for run in runs), default=batch.created + 900)
+        created, updated, sealed = (timestamp(moment) for moment in (batch.created, last, batch.created + 400))
+        two_phase = batch.version == "runengine:v2"
+        done = status not in ("PENDING", "PROCESSING")
+        count = len(batch.members) + missing + errors
+        others = len(batch.members) - len(runs)
+        self._lines[BATCHES].append(
+            f"{batch.id}\tbatch_{batch.id}\t{status}\t{batch.version}\t{self.place.id}\t"
+            + f"{created}\t{updated}\t{array(batch.members)}\t{count}\t"
+            + (f"batch:{batch.id}\t{timestamp(batch.created + 30 * DAY)}\t" if key else f"{NULL}\t{NULL}\t")
+            + f"t\t{sealed}\t{count}\t{len(ended) + others if done else len(ended)}\t{count - missing}\t{count}\t"
+            + (f"{created}\t{NULL if status == 'PROCESSING' else sealed}\t" if two_phase else f"{NULL}\t{NULL}\t")
+            + f"{updated if done else NULL}\t"
+            + (f"{good + others}\t{len(ended) - good + errors}" if done else f"{NULL}\t{NULL}")
+        )
+        for number in range(errors):
+            self._lines[BATCH_ERRORS].append(
+                line(
+                    self.id(batch.created),
+                    batch.id,
+                    len(batch.members) + number,
+                    runs[0].task.kind.slug if runs else "send-email",
+                    '{"to":"nobody"}',
+                    ("The payload is larger than 3145728 bytes", "The queue is full", "Invalid delay: tomorrow")[
+                        number % 3
+                    ],
+                    ("PAYLOAD_TOO_LARGE", "QUEUE_SIZE_LIMIT_EXCEEDED", None)[number % 3],
+                    sealed,
+                )
+            )
+
+    def item(self, batch: Batch, run: Run, attempt: str = NULL) -> None:
+        """Write the row that says that a run is a member of a batch of an older version."""
+        at, ended = timestamp(run.created), timestamp(run.ended)
+        status = "PENDING" if not run.state.final else "COMPLETED" if run.state is COMPLETED else "FAILED"
+        self._lines[ITEMS].append(
+            f"{self.id(run.created)}\t{status}\t{batch.id}\t{run.id}\t{at}\t{ended}\t{attempt}\t"
+            f"{ended if run.state.final else NULL}"
+        )
+
+    def attempt(self, run: Run) -> str:
+        """Write the one try of a run of the retired engine, and return its id."""
+        id_, release = self.id(run.started), run.task.release(run.created)
+        started, ended = timestamp(run.started), timestamp(run.ended)
+        good = run.state is COMPLETED
+        self._lines[ATTEMPTS].append(
+            f"{id_}\tattempt_{nanoid(run.bits)}\t1\t{run.id}\t{'COMPLETED' if good else 'FAILED'}\t{started}\t{ended}\t"
+            f"{started}\t{ended}\t{run.ended - run.started}\t{NULL if good else run.state.error}\t"
+            f"{literal({'ok': True}) if good else NULL}\t{run.place.id}\t"
+            f"{release.worker_id}\t{release.worker_task_id}\t{release.queue_id}"
+        )
+        return id_
+
+
+NANOID = "123456789abcdefghijkmnopqrstuvwxyz"
+
+
+def nanoid(bits: int) -> str:
+    """Return 21 characters as the oldest ids have them."""
+    number = bits << 48 | bits & 0xFFFFFFFFFFFF
+    text = ""
+    while len(text) < 21:  # noqa: PLR2004
+        number, digit = divmod(number, 34)
+        text += NANOID[digit]
+    return text

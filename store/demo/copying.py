@@ -1,0 +1,71 @@
+"""Rows on their way into tables: lines of COPY text, collected by table, and written through the driver.
+
+Text and not tuples: most of a row is a constant, so a line is a few strings put together.
+"""
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+NULL = r"\N"
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A table, and which of its columns a line holds, in that order; the others have their defaults."""
+
+    table: str
+    columns: tuple[str, ...]
+
+
+Lines = Mapping[Sheet, Iterable[str]]
+"""What to write. Tables are written in this order, so a row comes after those that it refers to."""
+
+
+def line(*values: Any) -> str:
+    """Return a row as a line of COPY text."""
+    return "\t".join(map(literal, values))
+
+
+def literal(value: Any) -> str:
+    """Return a value as COPY writes it: lists are text arrays, mappings are JSON."""
+    match value:
+        case None:
+            return NULL
+        case bool():
+            return "t" if value else "f"
+        case datetime():
+            return value.isoformat(" ", "milliseconds")
+        case list():
+            return array(value)
+        case dict():
+            return json.dumps(value, separators=(",", ":")).translate(_ESCAPES)
+        case _:
+            return str(value).translate(_ESCAPES)
+
+
+def array(items: Iterable[str]) -> str:
+    """Return an array of texts that hold no character of its syntax."""
+    return f"{{{','.join(items)}}}"
+
+
+async def write(connection: asyncpg.Connection, lines: Lines) -> None:
+    """Write lines with one COPY a table. Foreign keys are checked as each of them ends."""
+    for sheet, rows in lines.items():
+        if text := "\n".join(rows):
+            source = io.BytesIO(f"{text}\n".encode())
+            await connection.copy_to_table(sheet.table, source=source, columns=sheet.columns)
+
+
+async def driver_of(connection: AsyncConnection) -> asyncpg.Connection:
+    """Return the driver's own connection, in the transaction that the other one has begun."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, asyncpg.Connection)  # noqa: S101  create_engine connects through asyncpg
+    return driver

@@ -1,0 +1,201 @@
+"""One run as a row: which columns each of the platform's states fills, and with what."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from store.demo.copying import NULL, Sheet, literal
+from store.demo.mint import timestamp
+from store.demo.palette import ERRORS, JSON, METADATA, NO_OUTPUT, OUTPUTS, PAYLOADS, TAGS, internal_error
+from store.demo.tenants import DAY, HOUR, Place, Task
+
+Phase = Literal["delayed", "queued", "dequeued", "started", "ended", "never started"]
+Content = Literal["output", "error", "nothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A stored status, and how far a run in it has come."""
+
+    status: str
+    phase: Phase
+    content: Content = "nothing"
+    reason: str = NULL
+    error: str = NULL
+    attempts: int = 1
+    execution: str = "FINISHED"
+    """executionStatus of its latest snapshot."""
+
+    @property
+    def final(self) -> bool:
+        """Whether a run in it has ended."""
+        return self.phase in ("ended", "never started")
+
+
+DELAYED = State("DELAYED", "delayed", execution="DELAYED")
+PENDING = State("PENDING", "queued", execution="QUEUED")
+PENDING_VERSION = State(
+    "PENDING_VERSION", "queued", reason="No background worker has this task yet", execution="RUN_CREATED"
+)
+WAITING_FOR_DEPLOY = State("WAITING_FOR_DEPLOY", "queued", execution="RUN_CREATED")
+DEQUEUED = State("DEQUEUED", "dequeued", execution="PENDING_EXECUTING")
+EXECUTING = State("EXECUTING", "started", execution="EXECUTING")
+RETRYING = State("RETRYING_AFTER_FAILURE", "started", attempts=2, execution="QUEUED_EXECUTING")
+WAITING = State("WAITING_TO_RESUME", "started", execution="SUSPENDED")
+PAUSED = State("PAUSED", "started", execution="EXECUTING_WITH_WAITPOINTS")
+COMPLETED = State("COMPLETED_SUCCESSFULLY", "ended", "output")
+FAILED = State("COMPLETED_WITH_ERRORS", "ended", "error", attempts=3)
+CANCELED = State(
+    "CANCELED",
+    "ended",
+    reason="Canceled by user",
+    error=literal({"type": "STRING_ERROR", "raw": "Canceled by user"}),
+)
+INTERRUPTED = State("INTERRUPTED", "ended", error=literal({"type": "STRING_ERROR", "raw": "The machine was reclaimed"}))
+SYSTEM_FAILURE = State(
+    "SYSTEM_FAILURE", "ended", error=internal_error("TASK_RUN_HEARTBEAT_TIMEOUT", "The run stopped sending heartbeats")
+)
+CRASHED = State(
+    "CRASHED", "ended", error=internal_error("TASK_PROCESS_OOM_KILLED", "The process ran out of memory"), attempts=2
+)
+EXPIRED = State(
+    "EXPIRED",
+    "never started",
+    reason="Run expired because the TTL (1m) was reached",
+    error=literal({"type": "STRING_ERROR", "raw": "Run expired because the TTL (1m) was reached"}),
+)
+TIMED_OUT = State(
+    "TIMED_OUT", "ended", error=internal_error("MAX_DURATION_EXCEEDED", "Run exceeded maxDuration of 600 seconds")
+)
+
+STATES = (
+    *(DELAYED, PENDING, PENDING_VERSION, WAITING_FOR_DEPLOY, DEQUEUED, EXECUTING, RETRYING, WAITING, PAUSED),
+    *(COMPLETED, FAILED, CANCELED, INTERRUPTED, SYSTEM_FAILURE, CRASHED, EXPIRED, TIMED_OUT),
+)
+
+TTL = 60_000
+NO_LOCK = "\t".join([NULL] * 6)
+
+RUNS = Sheet(
+    "TaskRun",
+    (
+        *("id", "friendlyId", "engine", "status", "statusReason", "attemptNumber"),
+        *("runtimeEnvironmentId", "environmentType", "projectId", "organizationId"),
+        *("taskIdentifier", "queue", "masterQueue", "region", "maxAttempts", "maxDurationInSeconds", "machinePreset"),
+        *("taskVersion", "sdkVersion", "cliVersion", "lockedById", "lockedToVersionId", "lockedQueueId"),
+        *("createdAt", "updatedAt", "queuedAt", "queueTimestamp", "lockedAt", "startedAt", "executedAt", "completedAt"),
+        *("delayUntil", "expiredAt", "ttl", "usageDurationMs", "costInCents", "baseCostInCents", "isWarmStart"),
+        *("payload", "payloadType", "output", "outputType", "error", "metadata", "seedMetadata"),
+        *("traceId", "spanId", "parentSpanId", "parentTaskRunId", "rootTaskRunId", "depth"),
+        *("batchId", "resumeParentOnCompletion", "runTags", "isTest", "annotations", "priorityMs", "concurrencyKey"),
+        *("idempotencyKey", "idempotencyKeyExpiresAt", "idempotencyKeyOptions"),
+        *("scheduleId", "scheduleInstanceId", "replayedFromTaskRunFriendlyId", "bulkActionGroupIds"),
+    ),
+)
+
+NO_KEY = "\t".join([NULL] * 3)
+NO_SCHEDULE = f"{NULL}\t{NULL}"
+
+
+@dataclass(slots=True)
+class Run:
+    """A run that a block is about to write. Moments are milliseconds since 1970, and none is after the anchor."""
+
+    id: str
+    bits: int
+    """72 random bits: ids of its trace come from them, and what it picks from the palette."""
+    serial: int
+    created: int
+    ended: int
+    """When it ended, or when it last changed."""
+    place: Place
+    task: Task
+    state: State
+    how: str
+    """annotations."""
+    trace: str
+    root: "Run | None" = None
+    parent: "Run | None" = None
+    batch: str = NULL
+    waited_for: bool = False
+    engine: str = "V2"
+    test: bool = False
+    key: str = NO_KEY
+    schedule: str = NO_SCHEDULE
+    replayed_from: str = NULL
+    bulk_actions: str = "{}"
+
+    @property
+    def friendly_id(self) -> str:
+        """The id under which clients know it."""
+        return f"run_{self.id}"
+
+    @property
+    def span(self) -> str:
+        """The span that it is in its trace."""
+        return f"{self.bits & 0xFFFFFFFFFFFFFFFF:016x}"
+
+    @property
+    def depth(self) -> int:
+        """How many runs are above it."""
+        return self.parent.depth + 1 if self.parent else 0
+
+    @property
+    def started(self) -> int:
+        """When a machine began with it, or would have."""
+        return self.created + 900 + self.bits % 1500
+
+
+def row(run: Run, anchor: int) -> str:
+    """Return a run as a line of `RUNS`; a delayed one is due within a day of the anchor."""
+    state, bits = run.state, run.bits
+    phase = state.phase
+    created, updated = timestamp(run.created), timestamp(run.ended)
+    queued = locked = started = completed = expired = delay = ttl = NULL
+    release = NO_LOCK
+    duration, attempts, warm = 0, NULL, NULL
+    if phase == "delayed":
+        updated, delay = created, timestamp(anchor + HOUR + bits % DAY)
+    else:
+        queued = timestamp(run.created + 12)
+        if bits % 11 == 0:
+            delay = queued
+        if phase in ("queued", "never started"):
+            if phase == "queued":
+                updated = queued
+            else:
+                completed = expired = updated
+                ttl = "1m"
+        else:
+            locked = timestamp(run.created + 800)
+            release = run.task.release(run.created).columns
+            warm = "t" if bits & 3 else "f"
+            if phase == "dequeued":
+                updated = locked
+            else:
+                started = timestamp(run.started)
+                attempts = str(state.attempts)
+                duration = run.ended - run.started
+                if phase == "ended":
+                    completed = updated
+                    duration = min(duration, 1 + duration * (1 + bits % 7) // 8)
+    content = OUTPUTS[bits % 6] if state.content == "output" else NO_OUTPUT
+    error = ERRORS[bits % 4] if state.content == "error" else state.error
+    metadata = METADATA[bits % 6]
+    cost = f"{duration * 3.38e-6:.4f}\t0.0025" if duration else "0\t0"
+    above = (
+        f"{run.parent.span}\t{run.parent.id}\t{run.root.id}\t{run.depth}"
+        if run.parent and run.root
+        else f"{NULL}\t{NULL}\t{NULL}\t0"
+    )
+    tags = NULL if bits % 9 == 0 else f"{{tenant:{bits % 400},{TAGS[bits % 5]}}}"
+    return (
+        f"{run.id}\trun_{run.id}\t{run.engine}\t{state.status}\t{state.reason}\t{attempts}\t"
+        f"{run.place.columns}\t{run.task.columns}\t{release}\t"
+        f"{created}\t{updated}\t{queued}\t{queued}\t{locked}\t{started}\t{started}\t{completed}\t"
+        f"{delay}\t{expired}\t{ttl}\t{duration}\t{cost}\t{warm}\t"
+        f"{PAYLOADS[bits % 10]}\t{content}\t{error}\t{metadata}\t{metadata}\t"
+        f"{run.trace}\t{run.span}\t{above}\t"
+        f"{run.batch}\t{'t' if run.waited_for else 'f'}\t{tags}\t{'t' if run.test else 'f'}\t{run.how}\t"
+        f"{1000 if bits % 13 == 0 else 0}\t{NULL if bits % 6 else f'tenant-{bits % 400}'}\t"
+        f"{run.key}\t{run.schedule}\t{run.replayed_from}\t{run.bulk_actions}"
+    )

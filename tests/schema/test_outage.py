@@ -1,0 +1,203 @@
+"""A database that is down: what needs it says so by name, what does not is as before, and it comes back by itself."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from store.embedded import Cluster
+from store.residency import LEGACY, NEW, ShardKey
+from store.shard import Breaker
+from tests.federation import FederationUnderTest
+
+UNAVAILABLE = {"code": "SHARD_UNAVAILABLE", "shard": NEW, "retryable": True}
+
+
+@pytest.fixture
+async def down(federation: FederationUnderTest, clusters: dict[ShardKey, Cluster]) -> AsyncIterator[Cluster]:
+    """The cluster of `new`, to be killed by the test; it runs again afterwards."""
+    for connection in federation.connections.values():
+        await connection.fetchval("SELECT 1")
+    cluster = clusters[NEW]
+    yield cluster
+    if not cluster.running:
+        await asyncio.to_thread(cluster.start)
+
+
+async def test_a_shard_that_is_down_fails_only_its_own_runs(federation: FederationUnderTest, down: Cluster) -> None:
+    old, new = await federation.run(LEGACY), await federation.run(NEW)
+    query = "query ($a: ID!, $b: ID!) { a: run(id: $a) { id } b: run(id: $b) { id } }"
+    ids = {"a": f"run_{old}", "b": f"run_{new}"}
+    await federation.ask(query, **ids)
+
+    await asyncio.to_thread(down.kill)
+    answer = await federation.answer(query, **ids)
+
+    assert answer["data"] == {"a": {"id": f"run_{old}"}, "b": None}
+    (error,) = answer["errors"]
+    assert (error["path"], error["extensions"]) == (["b"], UNAVAILABLE)
+    assert error["message"] == "shard 'new' is unavailable"
+
+
+async def test_what_needs_only_the_other_shard_is_as_before(federation: FederationUnderTest, down: Cluster) -> None:
+    parent = await federation.run(LEGACY)
+    batch, token = await federation.batch(LEGACY), await federation.waitpoint(LEGACY)
+    run = await federation.run(LEGACY, parentTaskRunId=parent, batchId=batch)
+    await federation.connect(LEGACY, run, token)
+    await federation.block(LEGACY, run, token)
+    query = """query ($id: ID!) { run(id: $id) { id batch { id runIds } parentRun { id } environment { slug }
+        waitpoints { nodes { id } degradedShards { shard } } blockedBy { waitpoint { id } } } }"""
+    before = await federation.ask(query, id=f"run_{run}")
+
+    await asyncio.to_thread(down.kill)
+
+    assert await federation.answer(query, id=f"run_{run}") == {"data": before}
+
+
+async def test_a_page_holds_the_other_shards_rows_and_says_whose_are_missing(
+    federation: FederationUnderTest, down: Cluster
+) -> None:
+    old = await federation.run(LEGACY)
+    child = await federation.run(LEGACY, parentTaskRunId=old)
+    near, far = await federation.waitpoint(LEGACY), await federation.waitpoint(NEW)
+    for token in (near, far):
+        await federation.connect(LEGACY, old, token)
+
+    await asyncio.to_thread(down.kill)
+    answer = await federation.answer(
+        """query ($id: ID!) {
+             environment { runs { nodes { id } pageInfo { hasNextPage } degradedShards { shard code retryable } } }
+             run(id: $id) {
+               childRuns { nodes { id } pageInfo { hasNextPage } degradedShards { shard } }
+               waitpoints { nodes { id } pageInfo { hasNextPage } degradedShards { shard } } } }""",
+        id=f"run_{old}",
+    )
+
+    assert "errors" not in answer
+    degraded = [{"shard": NEW, "code": "UNAVAILABLE", "retryable": True}]
+    assert answer["data"]["environment"]["runs"] == {
+        "nodes": [{"id": f"run_{child}"}, {"id": f"run_{old}"}],
+        "pageInfo": {"hasNextPage": True},
+        "degradedShards": degraded,
+    }
+    more = {"pageInfo": {"hasNextPage": True}, "degradedShards": [{"shard": NEW}]}
+    assert answer["data"]["run"] == {
+        "childRuns": {"nodes": [{"id": f"run_{child}"}], **more},
+        "waitpoints": {"nodes": [{"id": f"waitpoint_{near}"}], **more},
+    }
+    assert answer["extensions"] == {"degradedShards": [NEW]}
+
+
+async def test_unknown_is_not_absent(federation: FederationUnderTest, down: Cluster) -> None:
+    """A waitpoint that legacy lacks may be on the shard that is down; one that legacy has is an answer."""
+    near, far = await federation.waitpoint(LEGACY), await federation.waitpoint(NEW)
+    run = await federation.run(LEGACY)
+    await federation.block(LEGACY, run, far)
+    query = """query ($near: ID!, $far: ID!, $run: ID!) {
+      near: waitpoint(id: $near) { id } far: waitpoint(id: $far) { id }
+      run(id: $run) { blockedBy { waitpoint { id } } } }"""
+
+    await asyncio.to_thread(down.kill)
+    answer = await federation.answer(query, near=f"waitpoint_{near}", far=f"waitpoint_{far}", run=f"run_{run}")
+
+    assert answer["data"] == {
+        "near": {"id": f"waitpoint_{near}"},
+        "far": None,
+        "run": {"blockedBy": [{"waitpoint": None}]},
+    }
+    assert [(error["path"], error["extensions"]) for error in answer["errors"]] == [
+        (["far"], UNAVAILABLE),
+        (["run", "blockedBy", 0, "waitpoint"], UNAVAILABLE),
+    ]
+
+
+async def test_a_batch_that_its_home_lacks_may_be_on_the_shard_that_is_down(
+    federation: FederationUnderTest, down: Cluster
+) -> None:
+    there = await federation.batch(LEGACY)
+    query = "query ($id: ID!) { batch(id: $id) { id } }"
+
+    await asyncio.to_thread(down.kill)
+
+    assert await federation.ask(query, id=f"batch_{there}") == {"batch": {"id": f"batch_{there}"}}
+    answer = await federation.answer(query, id="batch_cmcn4q2x80001l5087k3v9d1f")
+    assert answer["errors"][0]["extensions"] == UNAVAILABLE
+
+
+async def test_a_shard_that_comes_back_is_found_by_itself(federation: FederationUnderTest, down: Cluster) -> None:
+    run = f"run_{await federation.run(NEW)}"
+    query = "query ($id: ID!) { run(id: $id) { id } shards { key healthy } }"
+    await asyncio.to_thread(down.kill)
+    for _ in range(5):
+        answer = await federation.answer(query, id=run)
+        assert answer["errors"][0]["extensions"] == UNAVAILABLE
+    assert {"key": NEW, "healthy": False} in answer["data"]["shards"]
+
+    await asyncio.to_thread(down.start)
+
+    deadline = time.monotonic() + 10
+    while (answer := await federation.answer(query, id=run))["data"]["run"] is None:
+        assert time.monotonic() < deadline
+        assert answer["errors"][0]["extensions"] == UNAVAILABLE
+    assert "errors" not in answer
+
+
+async def test_a_restart_between_two_queries_is_not_noticed(federation: FederationUnderTest, down: Cluster) -> None:
+    run = f"run_{await federation.run(NEW)}"
+    query = "query ($id: ID!) { run(id: $id) { id } }"
+    await federation.ask(query, id=run)
+
+    await asyncio.to_thread(down.stop)
+    await asyncio.to_thread(down.start)
+
+    assert await federation.ask(query, id=run) == {"run": {"id": run}}
+
+
+async def test_a_shard_that_hangs_costs_a_deadline_and_no_more(federation: FederationUnderTest, down: Cluster) -> None:
+    old, new = f"run_{await federation.run(LEGACY)}", f"run_{await federation.run(NEW)}"
+    query = "query ($a: ID!, $b: ID!) { a: run(id: $a) { id } b: run(id: $b) { id } }"
+    federation.federation.router.shards[NEW].primary.deadline = 0.5
+    await asyncio.to_thread(down.suspend)
+    try:
+        answer = await federation.answer(query, a=old, b=new)
+    finally:
+        await asyncio.to_thread(down.resume)
+
+    assert answer["data"] == {"a": {"id": old}, "b": None}
+    assert answer["errors"][0]["extensions"] == {"code": "SHARD_TIMEOUT", "shard": NEW, "retryable": True}
+
+
+async def test_a_control_plane_that_is_down_is_named(
+    federation: FederationUnderTest, clusters: dict[ShardKey, Cluster]
+) -> None:
+    """A credential that was seen a moment ago still works for what is on other shards; an unseen one does not."""
+    run = f"run_{await federation.run(NEW)}"
+    query = "query ($id: ID!) { run(id: $id) { id } }"
+    await federation.ask(query, id=run)
+    await asyncio.to_thread(clusters[LEGACY].kill)
+    try:
+        assert await federation.ask(query, id=run) == {"run": {"id": run}}
+        answer = await federation.answer(query, key="tr_prod_unseen", id=run)
+    finally:
+        await asyncio.to_thread(clusters[LEGACY].start)
+
+    assert answer["errors"][0]["extensions"] == {
+        "code": "SHARD_UNAVAILABLE",
+        "shard": "control plane",
+        "retryable": True,
+    }
+
+
+def test_a_breaker_lets_one_caller_a_pause_try() -> None:
+    now = 0.0
+    breaker = Breaker(threshold=2, pause=1.0, clock=lambda: now)
+    assert breaker.healthy
+    breaker.failed()
+    assert (breaker.healthy, breaker.admits()) == (False, True)
+    breaker.failed()
+    assert not breaker.admits()
+    now = 1.0
+    assert (breaker.admits(), breaker.admits()) == (True, False)
+    breaker.answered()
+    assert (breaker.healthy, breaker.admits(), breaker.admits()) == (True, True, True)
