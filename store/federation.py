@@ -5,13 +5,12 @@ database share one pool; two shards that are one database are refused.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
-import structlog
 from sqlalchemy import Table, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -24,7 +23,7 @@ from store.tables import CONTROL_PLANE as CONTROL_PLANE_TABLES
 from store.topology import Access, Topology
 from store.urls import DatabaseUrl
 
-log = structlog.get_logger()
+T = TypeVar("T")
 
 
 class Identity(NamedTuple):
@@ -58,7 +57,7 @@ async def open_federation(
     """
     pools = _Pools(deadline)
     try:
-        control_plane, *shards = await asyncio.gather(
+        control_plane, *shards = await settled(
             pools.pair(topology.control_plane, CONTROL_PLANE_TABLES),
             *(pools.pair(shard.access, shard.catalog.tables) for shard in topology.shards),
         )
@@ -79,6 +78,15 @@ async def open_federation(
         )
     finally:
         await pools.close()
+
+
+async def settled(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """Run all work at once and to its end; then raise the first error, or return all results in order."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +207,13 @@ def _refuse_two_names(control_plane: _Pair, shards: dict[str, _Pair], *, expect_
 
 def _reason(error: Exception) -> str:
     """Return why a connection failed, in words that hold no secret."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    cause = error.__cause__ if error.__cause__ is not None else error
-    if isinstance(cause, OSError):
-        return (cause.strerror or type(cause).__name__).lower()
-    if isinstance(cause, asyncpg.PostgresError):
-        return str(cause.args[0]) if cause.args else type(cause).__name__
-    return type(cause).__name__
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, TimeoutError):
+            return "no answer in time"
+        if isinstance(cause, OSError):
+            return (cause.strerror or type(cause).__name__).lower()
+        if isinstance(cause, asyncpg.PostgresError):
+            return str(cause.args[0])
+        cause = cause.__cause__
+    return type(error).__name__

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from store.embedded import Cluster, HomeLock, two_installations
-from store.federation import create_engine
+from store.federation import create_engine, settled
 from store.migrations import migrate
 from store.residency import LEGACY, NEW, ShardKey
 from store.tables import DEDICATED, FULL, Catalog
@@ -31,7 +31,7 @@ async def local_topology(home: Path) -> AsyncIterator[Topology]:
         }
         for cluster in clusters.values():
             stack.push_async_callback(asyncio.to_thread, cluster.stop)
-        urls = await asyncio.gather(*(_ready(key, cluster) for key, cluster in clusters.items()))
+        urls = await settled(*(_ready(key, cluster) for key, cluster in clusters.items()))
         shards = tuple(
             ShardAccess(key, catalog, Access(parse_url(f"the embedded {key} database", url)))
             for (key, catalog), url in zip(CATALOGS.items(), urls, strict=True)

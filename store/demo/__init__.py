@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from store import ids
-from store.demo.block import Block, Chunk, Links
+from store.demo.block import Block, Chunk
 from store.demo.bulk import Bulk
 from store.demo.loading import fill_control_plane, fill_shard, links_of, refuse_occupied
 from store.demo.scenes import fill, play
@@ -33,9 +33,6 @@ LOCK = int.from_bytes(b"demodata")
 """Advisory lock that a process holds in the control plane while it plants."""
 
 MILLISECOND = timedelta(milliseconds=1)
-
-BLOCKS_AT_ONCE = 40
-"""Blocks that are in memory at a time, for each shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +76,9 @@ async def plant(
             await refuse_occupied(transaction, "TaskRun")
         async with asyncio.TaskGroup() as group:
             for shard, transaction in enumerate(transactions):
-                links = await links_of(transaction)
-                chunks = _chunks(world, bulk, shard, runs, links)
-                group.create_task(fill_shard(transaction, links, chunks, progress or (lambda _: None)))
+                chunk = Chunk(await links_of(transaction))
+                blocks = _blocks(world, bulk, shard, runs, chunk)
+                group.create_task(fill_shard(transaction, chunk, blocks, progress or (lambda _: None)))
         world.tenants.add("FeatureFlag", world.anchor, key=FLAG, value=asdict(demo))
         await fill_control_plane(connection, world.tenants.lines())
     return demo
@@ -132,16 +129,13 @@ def _demo(world: World) -> Demo:
     )
 
 
-def _chunks(world: World, bulk: Bulk, shard: int, runs: int, links: Links) -> Iterator[Chunk]:
-    """Make what one shard gets, a part at a time, the oldest first."""
-    chunk = Chunk(links)
+def _blocks(world: World, bulk: Bulk, shard: int, runs: int, chunk: Chunk) -> Iterator[None]:
+    """Write what one shard gets into a chunk, block by block, the oldest first."""
     rest = max(0, runs - world.blocks * BLOCK * len(world.keys))
     before = Block(world, shard, -1, chunk)
     before.write_tags(world.tenants.places)
     fill(before, rest // len(world.keys) + (shard < rest % len(world.keys)))
+    yield
     for number in range(world.blocks):
         play(Block(world, shard, number, chunk), bulk)
-        if chunk.runs >= BLOCKS_AT_ONCE * BLOCK:
-            yield chunk
-            chunk = Chunk(links)
-    yield chunk
+        yield

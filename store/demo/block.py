@@ -5,106 +5,17 @@ from dataclasses import dataclass, field
 
 from store.demo.copying import NULL, Sheet, array, line, literal
 from store.demo.mint import timestamp
-from store.demo.palette import JSON, SUPERJSON, TEXT, TaskKind, annotations
-from store.demo.runs import COMPLETED, DELAYED, EXPIRED, RUNS, TTL, WAITING, Run, State, row
+from store.demo.palette import JSON, SUPERJSON, TEXT, TaskKind
+from store.demo.runs import COMPLETED, EXPIRED, RUNS, TTL, WAITING, Run, State, row
 from store.demo.tenants import DAY, Place
-from store.demo.world import SLOTS, World
+from store.demo.world import BLOCK, SLOTS, World
 from store.migrations import Variant
 from store.residency import LEGACY
 
-BATCHES = Sheet(
-    "BatchTaskRun",
-    (
-        *("id", "friendlyId", "status", "batchVersion", "runtimeEnvironmentId", "createdAt", "updatedAt"),
-        *("runIds", "runCount", "idempotencyKey", "idempotencyKeyExpiresAt", "sealed", "sealedAt"),
-        *("expectedCount", "completedCount", "processingJobsCount", "processingJobsExpectedCount"),
-        *("processingStartedAt", "processingCompletedAt", "completedAt", "successfulRunCount", "failedRunCount"),
-    ),
-)
-BATCH_ERRORS = Sheet(
-    "BatchTaskRunError",
-    ("id", "batchTaskRunId", "index", "taskIdentifier", "payload", "error", "errorCode", "createdAt"),
-)
-ATTEMPTS = Sheet(
-    "TaskRunAttempt",
-    (
-        *("id", "friendlyId", "number", "taskRunId", "status", "createdAt", "updatedAt", "startedAt", "completedAt"),
-        *("usageDurationMs", "error", "output", "runtimeEnvironmentId"),
-        *("backgroundWorkerId", "backgroundWorkerTaskId", "queueId"),
-    ),
-)
-ITEMS = Sheet(
-    "BatchTaskRunItem",
-    ("id", "status", "batchTaskRunId", "taskRunId", "createdAt", "updatedAt", "taskRunAttemptId", "completedAt"),
-)
-SNAPSHOTS = Sheet(
-    "TaskRunExecutionSnapshot",
-    (
-        *("id", "executionStatus", "description", "runStatus", "runId", "previousSnapshotId", "batchId"),
-        *("attemptNumber", "environmentId", "environmentType", "projectId", "organizationId"),
-        *("completedWaitpointOrder", "createdAt", "updatedAt", "lastHeartbeatAt", "runnerId", "engine"),
-    ),
-)
-WAITPOINTS = Sheet(
-    "Waitpoint",
-    (
-        *("id", "friendlyId", "type", "status", "environmentId", "projectId", "createdAt", "updatedAt"),
-        *("completedAfter", "completedAt", "completedByTaskRunId", "completedByBatchId"),
-        *("output", "outputType", "outputIsError", "tags"),
-        *("idempotencyKey", "userProvidedIdempotencyKey", "idempotencyKeyExpiresAt", "inactiveIdempotencyKey"),
-    ),
-)
-EDGES = Sheet(
-    "TaskRunWaitpoint",
-    (
-        *("id", "taskRunId", "waitpointId", "projectId", "spanIdToComplete", "batchId", "batchIndex"),
-        *("createdAt", "updatedAt"),
-    ),
-)
-WAITPOINT_TAGS = Sheet("WaitpointTag", ("id", "name", "environmentId", "projectId", "createdAt"))
-
-
-@dataclass(frozen=True, slots=True)
-class Links:
-    """The two tables of pairs: where runs waited, and by what a snapshot was completed. Only one variant names pairs."""
-
-    connections: Sheet
-    completed: Sheet
-
-    def pair(self, id_: str, left: str, right: str) -> str:
-        """Return a line of either table."""
-        return "\t".join((id_, left, right)[-len(self.connections.columns) :])
-
-
-LINKS: dict[Variant, Links] = {
-    "full": Links(Sheet("_WaitpointRunConnections", ("A", "B")), Sheet("_completedWaitpoints", ("A", "B"))),
-    "dedicated": Links(
-        Sheet("WaitpointRunConnection", ("id", "taskRunId", "waitpointId")),
-        Sheet("CompletedWaitpoint", ("id", "snapshotId", "waitpointId")),
-    ),
-}
-
-SDK = annotations("sdk", "trigger", "STANDARD")
 TIMED_OUT = {"code": "TRIGGER_WAITPOINT_TIMEOUT", "message": "Waitpoint timed out"}
 UNFINISHED = f"{NULL}\t{JSON}\tf"
+OUTPUT = literal({"ok": True})
 TAGS = ("refund", "approval", "onboarding")
-
-
-@dataclass(slots=True)
-class Chunk:
-    """Some blocks of one shard on their way into its tables, and how many runs they have."""
-
-    links: Links
-    lines: dict[Sheet, list[str]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        order = (BATCHES, BATCH_ERRORS, RUNS, ATTEMPTS, ITEMS, SNAPSHOTS, WAITPOINTS, EDGES)
-        self.lines = {sheet: [] for sheet in (*order, self.links.connections, self.links.completed, WAITPOINT_TAGS)}
-
-    @property
-    def runs(self) -> int:
-        """How many runs it has."""
-        return len(self.lines[RUNS])
 
 
 @dataclass(slots=True)
@@ -130,6 +41,8 @@ class Block:
         self._mints = world.mints[shard]
         self._links, self._lines = chunk.links, chunk.lines
         self._serial = number * SLOTS
+        self._moments = world.moments(shard, number)
+        self._body = world.bodies[shard]
 
     def id(self, moment: int) -> str:
         """Return a new id for a row that nothing else names."""
@@ -153,19 +66,19 @@ class Block:
         batch: Batch | None = None,
         lasting: int | None = None,
         place: Place | None = None,
-        how: str = SDK,
+        how: str = "",
     ) -> Run:
         """Return the run of a position; it is written by `write`. In a block that is not live it has ended."""
         serial = self.number * SLOTS + position
         bits = self._mints["run"].bits(serial)
-        created = self.world.created(self.shard, self.number, position)
+        created = self._moments[position % BLOCK]
         if not self.live and not state.final:
             state = COMPLETED
         if lasting is None:
             lasting = TTL if state is EXPIRED else 300 + bits % (1_200_000 if bits % 19 == 0 else 30_000)
         place = place or self.place
         run = Run(
-            id=self.world.bodies[self.shard](created, bits),
+            id=self._body(created, bits),
             bits=bits,
             serial=serial,
             created=created,
@@ -173,7 +86,7 @@ class Block:
             place=place,
             task=place.tasks[kind.slug],
             state=state,
-            how=how,
+            how=how or kind.how,
             trace=parent.trace if parent else f"{bits * bits % (1 << 128):032x}",
             test=place.type == "DEVELOPMENT" and bits % 3 == 0,
         )
@@ -187,14 +100,14 @@ class Block:
     def write(self, run: Run, completed_by: Sequence[str] = ()) -> None:
         """Write a run, and its snapshots if the block is live or something completed one of them."""
         self._lines[RUNS].append(row(run, self.world.anchor))
-        if self.live or completed_by:
+        if run.engine == "V2" and (self.live or completed_by):
             self._snapshots(run, completed_by)
 
     def _snapshots(self, run: Run, completed_by: Sequence[str]) -> None:
         """Write what the engine noted down about a run, step by step."""
         state, status = run.state, run.state.status
         steps = [("RUN_CREATED", "PENDING", "Run was created", run.created)]
-        if state is not DELAYED and not self.live:
+        if not self.live:
             steps = [("EXECUTING", "EXECUTING", "Run was continued, whilst still executing.", run.ended - 100)]
         elif state.phase not in ("delayed", "queued"):
             steps.append(("QUEUED", "PENDING", "Run was QUEUED", run.created + 12))
@@ -202,7 +115,7 @@ class Block:
                 steps.append(("PENDING_EXECUTING", "DEQUEUED", "Run was dequeued for execution", run.created + 800))
             if state.phase in ("started", "ended"):
                 steps.append(("EXECUTING", "EXECUTING", "Attempt created, starting execution", run.started))
-        if steps[-1][0] != state.execution and (self.live or state.final):
+        if steps[-1][0] != state.execution:
             steps.append((state.execution, status, f"Run is {state.execution}", run.ended))
         previous = NULL
         for execution, run_status, description, moment in steps:
@@ -249,11 +162,7 @@ class Block:
         """Write the waitpoint that a run completes when it ends, and return its id."""
         id_ = self._mints["waitpoint"].cuid(run.created, run.serial)
         done = run.ended if run.state.final else None
-        output = UNFINISHED
-        if done:
-            output = (
-                f"{literal({'ok': True})}\t{JSON}\tf" if run.state is COMPLETED else f"{run.state.error}\t{JSON}\tt"
-            )
+        output = run.state.result(run.bits) if done else UNFINISHED
         self._waitpoint(id_, "RUN", run.created, done, output=output, run=run.id)
         return id_
 
@@ -266,7 +175,7 @@ class Block:
     def timer(self, position: int, due: int, done: int | None) -> str:
         """Write a waitpoint that the clock completes, and return its id."""
         id_ = self.world.waitpoint_id(self.shard, self.number, position)
-        created = self.world.created(self.shard, self.number, position)
+        created = self._moments[position % BLOCK]
         self._waitpoint(id_, "DATETIME", created, done, due=due)
         return id_
 
@@ -284,7 +193,7 @@ class Block:
     ) -> str:
         """Write a token, which is completed by hand or runs out, and return its id."""
         id_ = self.world.waitpoint_id(self.shard, self.number, position)
-        created = self.world.created(self.shard, self.number, position)
+        created = self._moments[position % BLOCK]
         output = UNFINISHED
         if timed_out:
             output = f"{literal(TIMED_OUT)}\t{JSON}\tt"
@@ -325,9 +234,9 @@ class Block:
 
     def batch(self, position: int, version: str) -> Batch:
         """Return the batch that is made with the run of a position; it is written by `finish`."""
-        created = self.world.created(self.shard, self.number, position)
+        created = self._moments[position % BLOCK]
         bits = self._mints["batch"].bits(self.number * SLOTS + position)
-        return Batch(self.world.bodies[self.shard](created, bits), created, version)
+        return Batch(self._body(created, bits), created, version)
 
     def finish(
         self,
@@ -390,7 +299,7 @@ class Block:
         self._lines[ATTEMPTS].append(
             f"{id_}\tattempt_{nanoid(run.bits)}\t1\t{run.id}\t{'COMPLETED' if good else 'FAILED'}\t{started}\t{ended}\t"
             f"{started}\t{ended}\t{run.ended - run.started}\t{NULL if good else run.state.error}\t"
-            f"{literal({'ok': True}) if good else NULL}\t{run.place.id}\t"
+            f"{OUTPUT if good else NULL}\t{run.place.id}\t"
             f"{release.worker_id}\t{release.worker_task_id}\t{release.queue_id}"
         )
         return id_

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,7 +17,7 @@ NULL = r"\N"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sheet:
     """A table, and which of its columns a line holds, in that order; the others have their defaults."""
 
@@ -25,7 +25,7 @@ class Sheet:
     columns: tuple[str, ...]
 
 
-Lines = Mapping[Sheet, Iterable[str]]
+Lines: TypeAlias = Mapping[Sheet, list[str]]
 """What to write. Tables are written in this order, so a row comes after those that it refers to."""
 
 
@@ -56,11 +56,16 @@ def array(items: Iterable[str]) -> str:
     return f"{{{','.join(items)}}}"
 
 
+def text_of(rows: Iterable[str]) -> bytes:
+    """Return lines as they go over the wire; there is at least one."""
+    return ("\n".join(rows) + "\n").encode()
+
+
 async def write(connection: asyncpg.Connection, lines: Lines) -> None:
-    """Write lines with one COPY a table. Foreign keys are checked as each of them ends."""
+    """Write what there is, with one COPY a table."""
     for sheet, rows in lines.items():
-        if text := "\n".join(rows):
-            source = io.BytesIO(f"{text}\n".encode())
+        if rows:
+            source = io.BytesIO(text_of(rows))
             await connection.copy_to_table(sheet.table, source=source, columns=sheet.columns)
 
 

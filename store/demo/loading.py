@@ -1,18 +1,24 @@
-"""Fills the tables of an empty shard in one transaction: without most of its indexes, which are made at the end.
+"""Fills the tables of an empty shard in one transaction: without indexes and foreign keys, which come back at the end.
 
-An index that is made of all rows at once takes a fraction of the time that it takes to grow row by row. The unique ones
-stay, and so do foreign keys: what the demo gets wrong, the database refuses.
+Made of all rows at once, they take a fraction of the time that they take row by row. They are the same ones as before,
+and checked as they are made: what the demo gets wrong, the database refuses.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import islice
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.demo.block import LINKS, Chunk, Links
-from store.demo.copying import Lines, driver_of, write
+from store.demo.copying import Lines, driver_of, text_of, write
+from store.demo.runs import RUNS
 from store.errors import ConfigurationError
 from store.migrations import made_by_us
+
+
+BLOCKS_AT_ONCE = 100
+"""Blocks of which the rows other than runs are in memory at a time."""
 
 
 async def refuse_occupied(connection: AsyncConnection, table: str) -> None:
@@ -39,22 +45,34 @@ async def links_of(connection: AsyncConnection) -> Links:
 
 
 async def fill_shard(
-    connection: AsyncConnection, links: Links, chunks: Iterable[Chunk], progress: Callable[[int], None]
+    connection: AsyncConnection, chunk: Chunk, blocks: Iterator[None], progress: Callable[[int], None]
 ) -> None:
-    """Write chunks as they are made, and then the statistics that a database makes for itself only later."""
+    """Write what each of the blocks adds to a chunk, and at the end the statistics."""
     driver = await driver_of(connection)
-    tables = list(Chunk(links).lines)
+    names = [f'"{sheet.table}"' for sheet in chunk.lines]
     await connection.execute(text("SET LOCAL maintenance_work_mem = '128MB'"))
     await connection.execute(text("SET LOCAL max_parallel_maintenance_workers = 0"))
-    names = [f'"{sheet.table}"' for sheet in tables]
-    indexes = (await connection.execute(_INDEXES, {"tables": names})).all()
-    for index in indexes:
-        await connection.exec_driver_sql(f"DROP INDEX {index.name}")
-    for chunk in chunks:
+    checks = (await connection.execute(_CHECKS, {"tables": names})).all()
+    for check in checks:
+        await connection.exec_driver_sql(check.drop)
+
+    async def runs() -> AsyncIterator[bytes]:
+        rows = chunk.lines[RUNS]
+        for _ in islice(blocks, BLOCKS_AT_ONCE):
+            if rows:
+                yield text_of(rows)
+                progress(len(rows))
+                rows.clear()
+
+    while True:
+        await driver.copy_to_table(RUNS.table, source=runs(), columns=RUNS.columns)
+        if not any(chunk.lines.values()):
+            break
         await write(driver, chunk.lines)
-        progress(chunk.runs)
-    for index in indexes:
-        await connection.exec_driver_sql(index.definition)
+        for rows in chunk.lines.values():
+            rows.clear()
+    for check in checks:
+        await connection.exec_driver_sql(check.make)
     await connection.exec_driver_sql(f"ANALYZE {', '.join(names)}")
 
 
@@ -65,7 +83,17 @@ async def fill_control_plane(connection: AsyncConnection, lines: Lines) -> None:
     await connection.exec_driver_sql(f"ANALYZE {tables}")
 
 
-_INDEXES = text(
-    "SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS definition FROM pg_index"
-    " WHERE indrelid = ANY(CAST(:tables AS text[])::regclass[]) AND NOT indisunique ORDER BY indexrelid"
+_CHECKS = text(
+    """
+    SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) AS drop,
+      format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) AS make,
+      1 AS turn
+    FROM pg_constraint WHERE contype = 'f' AND conrelid = ANY(CAST(:tables AS text[])::regclass[])
+    UNION ALL
+    SELECT format('DROP INDEX %s', indexrelid::regclass), pg_get_indexdef(indexrelid), 0
+    FROM pg_index WHERE indrelid = ANY(CAST(:tables AS text[])::regclass[])
+      AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
+    ORDER BY turn, drop
+    """
 )
+"""How to be rid of each index and foreign key, and how to have it back."""

@@ -1,13 +1,19 @@
 """What runs are about: tasks, payloads, outputs, errors, tags. Prepared once as COPY text, picked from by number."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from store.demo.copying import NULL, literal
 
 JSON, SUPERJSON, TEXT = "application/json", "application/super+json", "text/plain"
 
 
-@dataclass(frozen=True, slots=True)
+def annotations(source: str, action: str, kind: str) -> str:
+    """Return how a run came about."""
+    return literal({"triggerSource": source, "triggerAction": action, "rootTriggerSource": source, "taskKind": kind})
+
+
+@dataclass(frozen=True)
 class TaskKind:
     """A task as its author declared it."""
 
@@ -22,6 +28,11 @@ class TaskKind:
     def queue_name(self) -> str:
         """The queue that its runs wait in: a named one, or its own."""
         return self.queue or f"task/{self.slug}"
+
+    @cached_property
+    def how(self) -> str:
+        """Annotations of a run that code triggered."""
+        return annotations("sdk", "trigger", self.source)
 
     @property
     def export(self) -> str:
@@ -122,8 +133,3 @@ ERRORS = (
 def internal_error(code: str, message: str) -> str:
     """Return an error that is the platform's and not the task's."""
     return literal({"type": "INTERNAL_ERROR", "code": code, "message": message})
-
-
-def annotations(source: str, action: str, kind: str) -> str:
-    """Return how a run came about."""
-    return literal({"triggerSource": source, "triggerAction": action, "rootTriggerSource": source, "taskKind": kind})

@@ -1,6 +1,8 @@
 """One run as a row: which columns each of the platform's states fills, and with what."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 from typing import Literal
 
 from store.demo.copying import NULL, Sheet, literal
@@ -12,7 +14,7 @@ Phase = Literal["delayed", "queued", "dequeued", "started", "ended", "never star
 Content = Literal["output", "error", "nothing"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class State:
     """A stored status, and how far a run in it has come."""
 
@@ -25,10 +27,38 @@ class State:
     execution: str = "FINISHED"
     """executionStatus of its latest snapshot."""
 
-    @property
+    @cached_property
     def final(self) -> bool:
         """Whether a run in it has ended."""
         return self.phase in ("ended", "never started")
+
+    @cached_property
+    def columns(self) -> str:
+        """Status, statusReason, attemptNumber."""
+        return f"{self.status}\t{self.reason}\t{self.attempts if self.phase in ('started', 'ended') else NULL}"
+
+    @cached_property
+    def contents(self) -> list[str]:
+        """Choices for payload, payloadType, output, outputType, error, metadata, seedMetadata."""
+        return [
+            f"{payload}\t{output}\t{metadata}\t{metadata}"
+            for payload, metadata, output in product(PAYLOADS, METADATA, self._outputs)
+        ]
+
+    def result(self, bits: int) -> str:
+        """Return the output, outputType and outputIsError of the waitpoint of a run that has ended."""
+        output, type_, error = self._outputs[bits % len(self.contents) % len(self._outputs)].split("\t")
+        return f"{output}\t{type_}\tf" if error == NULL else f"{error}\t{JSON}\tt"
+
+    @cached_property
+    def _outputs(self) -> list[str]:
+        match self.content:
+            case "output":
+                return [f"{output}\t{NULL}" for output in OUTPUTS]
+            case "error":
+                return [f"{NO_OUTPUT}\t{error}" for error in ERRORS]
+            case "nothing":
+                return [f"{NO_OUTPUT}\t{self.error}"]
 
 
 DELAYED = State("DELAYED", "delayed", execution="DELAYED")
@@ -74,6 +104,15 @@ STATES = (
 
 TTL = 60_000
 NO_LOCK = "\t".join([NULL] * 6)
+NO_DELAY = "\t".join([NULL] * 3)
+NO_USAGE = f"0\t0\t0\t{NULL}"
+NOTHING_ABOVE = f"{NULL}\t{NULL}\t{NULL}\t0"
+LABELS = [
+    f"{NULL if number % 9 == 0 else f'{{tenant:{number},{TAGS[number % 5]}}}'}\t"
+    f"{1000 if number % 13 == 0 else 0}\t{NULL if number % 6 else f'tenant-{number}'}"
+    for number in range(397)
+]
+"""Choices for runTags, priorityMs, concurrencyKey."""
 
 RUNS = Sheet(
     "TaskRun",
@@ -86,7 +125,7 @@ RUNS = Sheet(
         *("delayUntil", "expiredAt", "ttl", "usageDurationMs", "costInCents", "baseCostInCents", "isWarmStart"),
         *("payload", "payloadType", "output", "outputType", "error", "metadata", "seedMetadata"),
         *("traceId", "spanId", "parentSpanId", "parentTaskRunId", "rootTaskRunId", "depth"),
-        *("batchId", "resumeParentOnCompletion", "runTags", "isTest", "annotations", "priorityMs", "concurrencyKey"),
+        *("batchId", "resumeParentOnCompletion", "annotations", "runTags", "priorityMs", "concurrencyKey", "isTest"),
         *("idempotencyKey", "idempotencyKeyExpiresAt", "idempotencyKeyOptions"),
         *("scheduleId", "scheduleInstanceId", "replayedFromTaskRunFriendlyId", "bulkActionGroupIds"),
     ),
@@ -148,54 +187,37 @@ class Run:
 def row(run: Run, anchor: int) -> str:
     """Return a run as a line of `RUNS`; a delayed one is due within a day of the anchor."""
     state, bits = run.state, run.bits
-    phase = state.phase
     created, updated = timestamp(run.created), timestamp(run.ended)
-    queued = locked = started = completed = expired = delay = ttl = NULL
-    release = NO_LOCK
-    duration, attempts, warm = 0, NULL, NULL
-    if phase == "delayed":
-        updated, delay = created, timestamp(anchor + HOUR + bits % DAY)
-    else:
-        queued = timestamp(run.created + 12)
-        if bits % 11 == 0:
-            delay = queued
-        if phase in ("queued", "never started"):
-            if phase == "queued":
-                updated = queued
-            else:
-                completed = expired = updated
-                ttl = "1m"
-        else:
-            locked = timestamp(run.created + 800)
+    queued, locked, started, completed, rest = created, NULL, NULL, NULL, NO_DELAY
+    release, usage = NO_LOCK, NO_USAGE
+    match state.phase:
+        case "started" | "ended":
+            locked = started = timestamp(run.started)
+            if state.phase == "ended":
+                completed = updated
             release = run.task.release(run.created).columns
-            warm = "t" if bits & 3 else "f"
-            if phase == "dequeued":
-                updated = locked
-            else:
-                started = timestamp(run.started)
-                attempts = str(state.attempts)
-                duration = run.ended - run.started
-                if phase == "ended":
-                    completed = updated
-                    duration = min(duration, 1 + duration * (1 + bits % 7) // 8)
-    content = OUTPUTS[bits % 6] if state.content == "output" else NO_OUTPUT
-    error = ERRORS[bits % 4] if state.content == "error" else state.error
-    metadata = METADATA[bits % 6]
-    cost = f"{duration * 3.38e-6:.4f}\t0.0025" if duration else "0\t0"
-    above = (
-        f"{run.parent.span}\t{run.parent.id}\t{run.root.id}\t{run.depth}"
-        if run.parent and run.root
-        else f"{NULL}\t{NULL}\t{NULL}\t0"
-    )
-    tags = NULL if bits % 9 == 0 else f"{{tenant:{bits % 400},{TAGS[bits % 5]}}}"
+            duration = max(1, (run.ended - run.started) * (1 + bits % 7) // 8)
+            usage = f"{duration}\t{duration * 3.38e-6:.4f}\t0.0025\t{'t' if bits & 3 else 'f'}"
+            if bits % 11 == 0:
+                rest = f"{created}\t{NULL}\t{NULL}"
+        case "dequeued":
+            locked = updated = timestamp(run.created + 800)
+            release = run.task.release(run.created).columns
+        case "never started":
+            completed = updated
+            rest = f"{NULL}\t{updated}\t1m"
+        case "queued":
+            updated = created
+        case "delayed":
+            updated, queued = created, NULL
+            rest = f"{timestamp(anchor + HOUR + bits % DAY)}\t{NULL}\t{NULL}"
+    above = NOTHING_ABOVE
+    if run.parent and run.root:
+        above = f"{run.parent.span}\t{run.parent.id}\t{run.root.id}\t{run.depth}"
     return (
-        f"{run.id}\trun_{run.id}\t{run.engine}\t{state.status}\t{state.reason}\t{attempts}\t"
-        f"{run.place.columns}\t{run.task.columns}\t{release}\t"
-        f"{created}\t{updated}\t{queued}\t{queued}\t{locked}\t{started}\t{started}\t{completed}\t"
-        f"{delay}\t{expired}\t{ttl}\t{duration}\t{cost}\t{warm}\t"
-        f"{PAYLOADS[bits % 10]}\t{content}\t{error}\t{metadata}\t{metadata}\t"
-        f"{run.trace}\t{run.span}\t{above}\t"
-        f"{run.batch}\t{'t' if run.waited_for else 'f'}\t{tags}\t{'t' if run.test else 'f'}\t{run.how}\t"
-        f"{1000 if bits % 13 == 0 else 0}\t{NULL if bits % 6 else f'tenant-{bits % 400}'}\t"
-        f"{run.key}\t{run.schedule}\t{run.replayed_from}\t{run.bulk_actions}"
+        f"{run.id}\trun_{run.id}\t{run.engine}\t{state.columns}\t{run.place.columns}\t{run.task.columns}\t{release}\t"
+        f"{created}\t{updated}\t{queued}\t{queued}\t{locked}\t{started}\t{started}\t{completed}\t{rest}\t{usage}\t"
+        f"{state.contents[bits % len(state.contents)]}\t{run.trace}\t{run.span}\t{above}\t"
+        f"{run.batch}\t{'t' if run.waited_for else 'f'}\t{run.how}\t{LABELS[bits % len(LABELS)]}\t"
+        f"{'t' if run.test else 'f'}\t{run.key}\t{run.schedule}\t{run.replayed_from}\t{run.bulk_actions}"
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from store.demo.block import TAGS, Block
 from store.demo.bulk import Bulk
-from store.demo.copying import literal
+from store.demo.copying import NULL, literal
 from store.demo.mint import timestamp
 from store.demo.palette import (
     ASSISTANT,
@@ -45,7 +45,7 @@ from store.demo.runs import (
     WAITING_FOR_DEPLOY,
 )
 from store.demo.tenants import DAY, HOUR
-from store.demo.world import FIRST, OTHER, SCENES, SPARE
+from store.demo.world import BLOCK, FIRST, OTHER, SCENES, SPARE
 
 Scene = Callable[[Block, int, Bulk], None]
 """Writes the runs of a block from a position on."""
@@ -58,6 +58,7 @@ ENDED = (CANCELED, CANCELED, FAILED, INTERRUPTED, SYSTEM_FAILURE, CRASHED, EXPIR
 
 SCHEDULED = annotations("schedule", "schedule", "SCHEDULED")
 REPLAYED = annotations("dashboard", "replay", "STANDARD")
+PLAIN_BATCH = 10
 KEEPER_LASTS = HOUR // 60
 IDEMPOTENT = literal({"key": "charge-once", "scope": "global"})
 
@@ -291,12 +292,27 @@ BY_NAME: Mapping[str, Scene] = {
 
 
 def play(block: Block, bulk: Bulk) -> None:
-    """Write all scenes of a block."""
-    for name, first in FIRST.items():
-        BY_NAME[name](block, first, bulk)
+    """Write a block: all scenes, or plain runs."""
+    if block.world.is_whole(block.number):
+        for name, first in FIRST.items():
+            BY_NAME[name](block, first, bulk)
+    else:
+        fill(block, BLOCK)
 
 
 def fill(block: Block, runs: int) -> None:
-    """Write as many plain runs, at most a block of them."""
-    for position in range(runs):
-        block.write(block.run(position, EVERYDAY[position % len(EVERYDAY)]))
+    """Write as many plain runs, at most a block of them: small trees, a batch, and runs on their own."""
+    batch = block.batch(0, "runengine:v2")
+    members = [block.run(position, EMAIL, batch=batch) for position in range(min(runs, PLAIN_BATCH))]
+    if members:
+        block.finish(batch, "COMPLETED", members)
+    for run in members:
+        block.write(run)
+    root = None
+    for position in range(len(members), runs):
+        kind = EVERYDAY[position % len(EVERYDAY)]
+        state = FAILED if (position + block.number) % 17 == 0 else COMPLETED
+        how = NULL if kind.source == "STANDARD" else kind.how
+        run = block.run(position, kind, state, parent=root if position % 8 in (1, 2) else None, how=how)
+        root = run if position % 8 == 0 else root
+        block.write(run)

@@ -180,6 +180,7 @@ class Tenants:
     def _environment(self, project: Project, slug: str, type_: str, **values: Any) -> str:
         key = self._secret(24)
         prefix = PREFIXES[type_]
+        limited = type_ == "STAGING" and project.slug == "lab"
         optional = {
             "orgMemberId": None,
             "isBranchableEnvironment": False,
@@ -198,6 +199,8 @@ class Tenants:
             maximumConcurrencyLimit=25 if type_ == "PRODUCTION" else 5,
             organizationId=project.organization_id,
             projectId=project.id,
+            paused=limited,
+            pauseSource="BILLING_LIMIT" if limited else None,
             **optional | values,
         )
         self.api_key = self.api_key or f"tr_{prefix}_{key}"

@@ -6,7 +6,7 @@ scenes at the same positions, so a row is named by its shard, its block and its 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate
 
 from store.demo.mint import Body, Mint, body_of
@@ -28,6 +28,9 @@ MARGIN = 4 * 60_000
 
 LIVE = 2 * HOUR
 """Blocks younger than this have work under way; in older ones everything has ended."""
+
+WHOLE = 100
+"""How many of the latest blocks of a shard have all scenes."""
 
 SCENES: Mapping[str, int] = {
     "order": 5,
@@ -71,11 +74,6 @@ class World:
     tenants: Tenants
 
     @cached_property
-    def _scenes(self) -> list[tuple[int, int]]:
-        """The number of each position's scene, and the position's number in it."""
-        return [(number, index) for number, size in enumerate(SCENES.values()) for index in range(size)]
-
-    @cached_property
     def span(self) -> int:
         """How much time it covers, in milliseconds."""
         return min(LONGEST, PER_RUN * BLOCK * self.blocks * len(self.keys))
@@ -100,6 +98,10 @@ class World:
         """Tell whether a block has work under way. The last one always has."""
         return block == self.blocks - 1 or self.begins(block) > self.anchor - LIVE
 
+    def is_whole(self, block: int) -> bool:
+        """Tell whether a block has all scenes. The latest have; of older ones one in four, and the rest plain runs."""
+        return block >= self.blocks - WHOLE or block % 4 == 3  # noqa: PLR2004
+
     def place(self, block: int) -> Place:
         """Return the environment of a block: seven in eight are in the first one, and so is the last."""
         if block % 8 != 3 or block == self.blocks - 1:  # noqa: PLR2004
@@ -108,9 +110,12 @@ class World:
 
     def created(self, shard: int, block: int, position: int) -> int:
         """Return when a row of a block was made; those of a scene follow one another by less than a second."""
-        scene, index = self._scenes[position % BLOCK]
-        begin, end = self.begins(block), self.begins(block + 1)
-        return begin + (end - begin) * scene // len(SCENES) + index * 700 + shard * 137 + block * 7 % 101
+        return self.moments(shard, block)[position % BLOCK]
+
+    def moments(self, shard: int, block: int) -> list[int]:
+        """Return when each run of a block was made."""
+        begin = self.begins(block)
+        return _moments(begin + shard * 137 + block * 7 % 101, self.begins(block + 1) - begin)
 
     def run_id(self, shard: int, block: int, position: int) -> str:
         """Return the body of a run's id."""
@@ -133,3 +138,12 @@ class World:
     def opened(self, shard: int, block: int) -> int:
         """Return when the token of a block that is not live was completed."""
         return self.created(shard, block, DOOR) + 20 * 60_000
+
+
+@lru_cache(maxsize=64)
+def _moments(begin: int, length: int) -> list[int]:
+    return [
+        begin + length * number // len(SCENES) + index * 700
+        for number, size in enumerate(SCENES.values())
+        for index in range(size)
+    ]

@@ -246,7 +246,7 @@ async def test_a_killed_cluster_starts_again(each: Cluster) -> None:
 
 
 async def test_a_server_that_dies_by_itself_starts_again(cluster: Cluster) -> None:
-    busy = asyncio.create_task(query(cluster, "SELECT count(*) FROM generate_series(1, 3000000)"))
+    busy = asyncio.create_task(query(cluster, "SELECT count(*) FROM generate_series(1, 5000000)"))
     assert await until(cluster, "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '%count(*) FROM gen%000)'")
     os.kill(server_of(cluster), signal.SIGKILL)
     assert eventually(lambda: not cluster.running)
