@@ -11,7 +11,7 @@ install = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test format lock graphiql clean
+.PHONY: help setup setup-dev run test schema format lock graphiql clean
 
 help: ## Show these lines.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ test: setup-dev ## Format, lint, types, import rules, tests.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest $(ARGS)
+
+schema: setup-dev ## Print the GraphQL schema into schema/schema.graphql.
+	$(BIN)/runatlas schema > schema/schema.graphql.new && mv schema/schema.graphql.new schema/schema.graphql
 
 format: setup-dev ## Format the code and apply the safe fixes.
 	$(BIN)/ruff format .

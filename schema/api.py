@@ -37,3 +37,8 @@ schema = Schema(
     ],
 )
 bind(schema._schema)  # noqa: SLF001  strawberry offers no other way to its result
+
+
+def sdl() -> str:
+    """Return the schema in GraphQL's own language, sorted; `schema/schema.graphql` is a copy of it."""
+    return schema.as_str() + "\n"

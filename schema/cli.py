@@ -70,6 +70,14 @@ def settings() -> None:
 
 
 @app.command()
+def schema() -> None:
+    """Print the GraphQL schema, for tools that generate code from it."""
+    from schema.api import sdl
+
+    typer.echo(sdl(), nl=False)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     from importlib.metadata import version as version_of

@@ -148,6 +148,11 @@ def type_of(record: type, *, description: str) -> Callable[[type[T]], type[T]]:
     return declare
 
 
+def records_by_type() -> dict[str, type]:
+    """Return the record of each GraphQL type that is put over one, by the type's name."""
+    return {name: record for record, name in _TYPE_OF.items()}
+
+
 def bind(schema: GraphQLSchema) -> None:
     """Give graphql-core the declarations: how to read a column, how to load an edge, which type a record has.
 

@@ -8,7 +8,7 @@ row for each step of it.
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,10 +17,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from store import ids
-from store.demo.block import Block, Chunk
 from store.demo.bulk import Bulk
 from store.demo.loading import fill_control_plane, fill_shard, links_of, refuse_occupied
-from store.demo.scenes import fill, play
+from store.demo.script import blocks_of
+from store.demo.sheets import Chunk
 from store.demo.tenants import Tenants
 from store.demo.world import BLOCK, FIRST, OTHER, World
 from store.errors import ConfigurationError
@@ -49,7 +49,7 @@ class Demo:
     token: str
 
 
-async def plant(
+async def plant(  # noqa: PLR0913  most have a default
     control_plane: AsyncEngine,
     shards: Mapping[ShardKey, AsyncEngine],
     *,
@@ -77,7 +77,7 @@ async def plant(
         async with asyncio.TaskGroup() as group:
             for shard, transaction in enumerate(transactions):
                 chunk = Chunk(await links_of(transaction))
-                blocks = _blocks(world, bulk, shard, runs, chunk)
+                blocks = blocks_of(world, bulk, shard, runs, chunk)
                 group.create_task(fill_shard(transaction, chunk, blocks, progress or (lambda _: None)))
         world.tenants.add("FeatureFlag", world.anchor, key=FLAG, value=asdict(demo))
         await fill_control_plane(connection, world.tenants.lines())
@@ -127,15 +127,3 @@ def _demo(world: World) -> Demo:
         new_run=f"run_{world.run_id(new[0], block, new[1])}",
         token=f"waitpoint_{token}",
     )
-
-
-def _blocks(world: World, bulk: Bulk, shard: int, runs: int, chunk: Chunk) -> Iterator[None]:
-    """Write what one shard gets into a chunk, block by block, the oldest first."""
-    rest = max(0, runs - world.blocks * BLOCK * len(world.keys))
-    before = Block(world, shard, -1, chunk)
-    before.write_tags(world.tenants.places)
-    fill(before, rest // len(world.keys) + (shard < rest % len(world.keys)))
-    yield
-    for number in range(world.blocks):
-        play(Block(world, shard, number, chunk), bulk)
-        yield

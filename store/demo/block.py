@@ -3,13 +3,24 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from store.demo.copying import NULL, Sheet, array, line, literal
+from store.demo.copying import NULL, array, line, literal
 from store.demo.mint import timestamp
 from store.demo.palette import JSON, SUPERJSON, TEXT, TaskKind
-from store.demo.runs import COMPLETED, EXPIRED, RUNS, TTL, WAITING, Run, State, row
-from store.demo.tenants import DAY, Place
+from store.demo.places import DAY, Place
+from store.demo.runs import COMPLETED, EXPIRED, TTL, WAITING, Run, State, row
+from store.demo.sheets import (
+    ATTEMPTS,
+    BATCH_ERRORS,
+    BATCHES,
+    EDGES,
+    ITEMS,
+    RUNS,
+    SNAPSHOTS,
+    WAITPOINT_TAGS,
+    WAITPOINTS,
+    Chunk,
+)
 from store.demo.world import BLOCK, SLOTS, World
-from store.migrations import Variant
 from store.residency import LEGACY
 
 TIMED_OUT = {"code": "TRIGGER_WAITPOINT_TIMEOUT", "message": "Waitpoint timed out"}
@@ -56,7 +67,7 @@ class Block:
             line(self.id(at), name, place.id, place.project_id, timestamp(at)) for place in places for name in TAGS
         ]
 
-    def run(
+    def run(  # noqa: PLR0913  most have a default
         self,
         position: int,
         kind: TaskKind,
@@ -179,7 +190,7 @@ class Block:
         self._waitpoint(id_, "DATETIME", created, done, due=due)
         return id_
 
-    def token(
+    def token(  # noqa: PLR0913  likewise
         self,
         position: int,
         done: int | None,
@@ -238,7 +249,7 @@ class Block:
         bits = self._mints["batch"].bits(self.number * SLOTS + position)
         return Batch(self._body(created, bits), created, version)
 
-    def finish(
+    def finish(  # noqa: PLR0913  likewise
         self,
         batch: Batch,
         status: str,
@@ -259,7 +270,7 @@ class Block:
         others = len(batch.members) - len(runs)
         self._lines[BATCHES].append(
             f"{batch.id}\tbatch_{batch.id}\t{status}\t{batch.version}\t{self.place.id}\t"
-            + f"{created}\t{updated}\t{array(batch.members)}\t{count}\t"
+            f"{created}\t{updated}\t{array(batch.members)}\t{count}\t"
             + (f"batch:{batch.id}\t{timestamp(batch.created + 30 * DAY)}\t" if key else f"{NULL}\t{NULL}\t")
             + f"t\t{sealed}\t{count}\t{len(ended) + others if done else len(ended)}\t{count - missing}\t{count}\t"
             + (f"{created}\t{NULL if status == 'PROCESSING' else sealed}\t" if two_phase else f"{NULL}\t{NULL}\t")

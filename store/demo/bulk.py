@@ -2,7 +2,7 @@
 
 from store.demo.copying import array
 from store.demo.mint import timestamp
-from store.demo.tenants import HOUR
+from store.demo.places import HOUR
 from store.demo.world import World
 
 REACH = 4

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -29,12 +29,12 @@ Lines: TypeAlias = Mapping[Sheet, list[str]]
 """What to write. Tables are written in this order, so a row comes after those that it refers to."""
 
 
-def line(*values: Any) -> str:
+def line(*values: object) -> str:
     """Return a row as a line of COPY text."""
     return "\t".join(map(literal, values))
 
 
-def literal(value: Any) -> str:
+def literal(value: object) -> str:
     """Return a value as COPY writes it: lists are text arrays, mappings are JSON."""
     match value:
         case None:

@@ -10,12 +10,10 @@ from itertools import islice
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.demo.block import LINKS, Chunk, Links
 from store.demo.copying import Lines, driver_of, text_of, write
-from store.demo.runs import RUNS
+from store.demo.sheets import LINKS, RUNS, Chunk, Links
 from store.errors import ConfigurationError
 from store.migrations import made_by_us
-
 
 BLOCKS_AT_ONCE = 100
 """Blocks of which the rows other than runs are in memory at a time."""

@@ -5,10 +5,10 @@ from functools import cached_property
 from itertools import product
 from typing import Literal
 
-from store.demo.copying import NULL, Sheet, literal
+from store.demo.copying import NULL, literal
 from store.demo.mint import timestamp
 from store.demo.palette import ERRORS, JSON, METADATA, NO_OUTPUT, OUTPUTS, PAYLOADS, TAGS, internal_error
-from store.demo.tenants import DAY, HOUR, Place, Task
+from store.demo.places import DAY, HOUR, Place, Task
 
 Phase = Literal["delayed", "queued", "dequeued", "started", "ended", "never started"]
 Content = Literal["output", "error", "nothing"]
@@ -114,23 +114,6 @@ LABELS = [
 ]
 """Choices for runTags, priorityMs, concurrencyKey."""
 
-RUNS = Sheet(
-    "TaskRun",
-    (
-        *("id", "friendlyId", "engine", "status", "statusReason", "attemptNumber"),
-        *("runtimeEnvironmentId", "environmentType", "projectId", "organizationId"),
-        *("taskIdentifier", "queue", "masterQueue", "region", "maxAttempts", "maxDurationInSeconds", "machinePreset"),
-        *("taskVersion", "sdkVersion", "cliVersion", "lockedById", "lockedToVersionId", "lockedQueueId"),
-        *("createdAt", "updatedAt", "queuedAt", "queueTimestamp", "lockedAt", "startedAt", "executedAt", "completedAt"),
-        *("delayUntil", "expiredAt", "ttl", "usageDurationMs", "costInCents", "baseCostInCents", "isWarmStart"),
-        *("payload", "payloadType", "output", "outputType", "error", "metadata", "seedMetadata"),
-        *("traceId", "spanId", "parentSpanId", "parentTaskRunId", "rootTaskRunId", "depth"),
-        *("batchId", "resumeParentOnCompletion", "annotations", "runTags", "priorityMs", "concurrencyKey", "isTest"),
-        *("idempotencyKey", "idempotencyKeyExpiresAt", "idempotencyKeyOptions"),
-        *("scheduleId", "scheduleInstanceId", "replayedFromTaskRunFriendlyId", "bulkActionGroupIds"),
-    ),
-)
-
 NO_KEY = "\t".join([NULL] * 3)
 NO_SCHEDULE = f"{NULL}\t{NULL}"
 
@@ -185,7 +168,7 @@ class Run:
 
 
 def row(run: Run, anchor: int) -> str:
-    """Return a run as a line of `RUNS`; a delayed one is due within a day of the anchor."""
+    """Return a run as a line of `store.demo.sheets.RUNS`; a delayed one is due within a day of the anchor."""
     state, bits = run.state, run.bits
     created, updated = timestamp(run.created), timestamp(run.ended)
     queued, locked, started, completed, rest = created, NULL, NULL, NULL, NO_DELAY

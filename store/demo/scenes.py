@@ -4,11 +4,9 @@ Three kinds of rows do: a token for which a run of another shard waits, the wait
 idempotency key led to, and friendly ids (members of batches, replays).
 """
 
-from collections.abc import Callable, Mapping
-
 from store.demo.block import TAGS, Block
 from store.demo.bulk import Bulk
-from store.demo.copying import NULL, literal
+from store.demo.copying import literal
 from store.demo.mint import timestamp
 from store.demo.palette import (
     ASSISTANT,
@@ -25,6 +23,7 @@ from store.demo.palette import (
     SHIP,
     annotations,
 )
+from store.demo.places import DAY, HOUR
 from store.demo.runs import (
     CANCELED,
     COMPLETED,
@@ -44,11 +43,7 @@ from store.demo.runs import (
     WAITING,
     WAITING_FOR_DEPLOY,
 )
-from store.demo.tenants import DAY, HOUR
-from store.demo.world import BLOCK, FIRST, OTHER, SCENES, SPARE
-
-Scene = Callable[[Block, int, Bulk], None]
-"""Writes the runs of a block from a position on."""
+from store.demo.world import FIRST, OTHER, SCENES, SPARE
 
 ACTIVE = (
     *(PENDING, PENDING, PENDING, PENDING, DELAYED, DELAYED, PENDING_VERSION, WAITING_FOR_DEPLOY, DEQUEUED, DEQUEUED),
@@ -58,13 +53,12 @@ ENDED = (CANCELED, CANCELED, FAILED, INTERRUPTED, SYSTEM_FAILURE, CRASHED, EXPIR
 
 SCHEDULED = annotations("schedule", "schedule", "SCHEDULED")
 REPLAYED = annotations("dashboard", "replay", "STANDARD")
-PLAIN_BATCH = 10
 KEEPER_LASTS = HOUR // 60
 IDEMPOTENT = literal({"key": "charge-once", "scope": "global"})
 
 
 def order(block: Block, first: int, _: Bulk) -> None:
-    """An order is fulfilled: a run waits for two, one of which waits for two more."""
+    """Write an order: a run waits for two, one of which waits for two more."""
     root = block.run(first, FULFIL, WAITING)
     charge = block.run(first + 1, CHARGE, parent=root)
     ship = block.run(first + 2, SHIP, WAITING, parent=root)
@@ -83,7 +77,7 @@ def order(block: Block, first: int, _: Bulk) -> None:
 
 
 def import_(block: Block, first: int, _: Bulk) -> None:
-    """A catalog is imported by a batch, one member of which is a run that was there before, on the next shard."""
+    """Write a batch that a run waits for, one member of which was there before: a run of the next shard."""
     world, number = block.world, block.number
     root = block.run(first, IMPORT, WAITING)
     batch = block.batch(first, "runengine:v2")
@@ -106,7 +100,7 @@ def import_(block: Block, first: int, _: Bulk) -> None:
 
 
 def refund(block: Block, first: int, _: Bulk) -> None:
-    """Refunds are reviewed in a batch; one waits for a token that every shard waits for, one for the next shard's."""
+    """Write a batch of which one run waits for a token that every shard waits for, and one for the next shard's."""
     world, number = block.world, block.number
     root = block.run(first, REFUND, WAITING)
     batch = block.batch(first, "runengine:v2")
@@ -139,7 +133,7 @@ def refund(block: Block, first: int, _: Bulk) -> None:
 
 
 def keeper(block: Block, first: int, _: Bulk) -> None:
-    """A run keeps an idempotency key, so that others find it instead of making another."""
+    """Write a run that has an idempotency key, so that others find it instead of making another."""
     run = block.run(first, CHARGE, EXECUTING, lasting=KEEPER_LASTS)
     run.key = f"charge-{run.id}\t{timestamp(run.created + 30 * DAY)}\t{IDEMPOTENT}"
     block.own_waitpoint(run)
@@ -147,14 +141,14 @@ def keeper(block: Block, first: int, _: Bulk) -> None:
 
 
 def borrower(block: Block, first: int, _: Bulk) -> None:
-    """A run triggers with a key that the next shard's keeper has, and waits for that one."""
+    """Write a run that triggered with the key of the next shard's keeper, and waits for that one."""
     kept = block.world.next(block.shard), block.number, FIRST["keeper"]
     run = block.run(first, FULFIL, WAITING, lasting=2 * KEEPER_LASTS)
     block.waits(run, [block.world.waitpoint_id(*kept)])
 
 
 def timer(block: Block, first: int, _: Bulk) -> None:
-    """Two runs wait for a time, which has come for one of them."""
+    """Write two runs that wait for a time, which has come for one of them."""
     for position, state in ((first, WAITING), (first + 1, COMPLETED)):
         run = block.run(position, EMAIL, state, lasting=90_000)
         blocked = run.state is WAITING
@@ -163,7 +157,7 @@ def timer(block: Block, first: int, _: Bulk) -> None:
 
 
 def stream(block: Block, first: int, _: Bulk) -> None:
-    """A run waits for input to itself; and there are tokens that nobody waits for."""
+    """Write a run that waits for input to itself; and tokens that nobody waits for."""
     run = block.run(first, ASSISTANT, WAITING, lasting=240_000)
     done = None if block.live else run.ended - 200
     block.waits(run, [block.token(first + OTHER, done, value="Hello", timed_out=bool(done) and block.number % 3 == 0)])
@@ -177,7 +171,7 @@ def stream(block: Block, first: int, _: Bulk) -> None:
 
 
 def queued_batch(block: Block, first: int, _: Bulk) -> None:
-    """A batch of which three are done, two are under way and five wait for their turn."""
+    """Write a batch of which three are done, two are under way and five wait for their turn."""
     batch = block.batch(first, "v3")
     states = [COMPLETED] * 3 + [EXECUTING] * 2 + [PENDING] * 5
     runs = [block.run(first + index, EMAIL, state, batch=batch) for index, state in enumerate(states)]
@@ -188,7 +182,7 @@ def queued_batch(block: Block, first: int, _: Bulk) -> None:
 
 
 def uneven_batch(block: Block, first: int, _: Bulk) -> None:
-    """A batch of which three members could not be made; and one of which none could."""
+    """Write a batch of which three members could not be made; and one of which none could."""
     batch = block.batch(first, "runengine:v2")
     states = (COMPLETED, COMPLETED, COMPLETED, FAILED, COMPLETED, COMPLETED, COMPLETED)
     runs = [block.run(first + index, RESIZE, state, batch=batch) for index, state in enumerate(states)]
@@ -199,7 +193,7 @@ def uneven_batch(block: Block, first: int, _: Bulk) -> None:
 
 
 def small_batch(block: Block, first: int, _: Bulk) -> None:
-    """A batch with a key, one member of which is a run of another batch."""
+    """Write a batch with a key, one member of which is a run of another batch."""
     batch = block.batch(first, "runengine:v1")
     runs = [block.run(first + index, PRODUCT, batch=batch) for index in range(SCENES["small_batch"])]
     batch.members.append(f"run_{block.world.run_id(block.shard, block.number, FIRST['uneven_batch'])}")
@@ -210,7 +204,7 @@ def small_batch(block: Block, first: int, _: Bulk) -> None:
 
 
 def old_batch(block: Block, first: int, _: Bulk) -> None:
-    """A batch of the retired engine, with a row for each attempt; on shards that never had it, one of the next kind."""
+    """Write a batch of the retired engine, with attempts; on shards that never had it, one of the kind after."""
     batch = block.batch(first, "v1" if block.old else "runengine:v1")
     runs = [
         block.run(first + index, SHIP, state, batch=batch)
@@ -227,7 +221,7 @@ def old_batch(block: Block, first: int, _: Bulk) -> None:
 
 
 def scheduled(block: Block, first: int, _: Bulk) -> None:
-    """Runs that a schedule triggered, where there are schedules."""
+    """Write runs that a schedule triggered, where there are schedules."""
     for index in range(SCENES["scheduled"]):
         if block.place.schedules:
             schedule = block.place.schedules[index % len(block.place.schedules)]
@@ -239,7 +233,7 @@ def scheduled(block: Block, first: int, _: Bulk) -> None:
 
 
 def replays(block: Block, first: int, bulk: Bulk) -> None:
-    """A run fails; it is replayed here, and on the shard before."""
+    """Write a run that failed, its replay, and a replay of the next shard's."""
     world, number = block.world, block.number
     block.write(block.run(first, CHARGE, FAILED))
     for position, shard in ((first + 1, block.shard), (first + 2, world.next(block.shard))):
@@ -250,13 +244,13 @@ def replays(block: Block, first: int, bulk: Bulk) -> None:
 
 
 def active(block: Block, first: int, _: Bulk) -> None:
-    """One run or more in every state that is not an end."""
+    """Write a run or more in every state that is not an end."""
     for index, state in enumerate(ACTIVE):
         block.write(block.run(first + index, EVERYDAY[(block.number + index) % len(EVERYDAY)], state))
 
 
 def ended(block: Block, first: int, bulk: Bulk) -> None:
-    """One run or more in every state that is an end."""
+    """Write a run or more in every state that is an end."""
     for index, state in enumerate(ENDED):
         run = block.run(first + index, EVERYDAY[(block.number + index) % len(EVERYDAY)], state)
         if state is CANCELED:
@@ -265,54 +259,7 @@ def ended(block: Block, first: int, bulk: Bulk) -> None:
 
 
 def elsewhere(block: Block, first: int, _: Bulk) -> None:
-    """One run in each of the other environments."""
+    """Write a run in each of the other environments."""
     for index, place in enumerate(block.world.tenants.places[1:]):
         state = EXECUTING if index % 5 == 0 else FAILED if (index + block.number) % 7 == 0 else COMPLETED
         block.write(block.run(first + index, EVERYDAY[(block.number + index) % len(EVERYDAY)], state, place=place))
-
-
-BY_NAME: Mapping[str, Scene] = {
-    "order": order,
-    "import": import_,
-    "refund": refund,
-    "keeper": keeper,
-    "borrower": borrower,
-    "timer": timer,
-    "stream": stream,
-    "queued_batch": queued_batch,
-    "uneven_batch": uneven_batch,
-    "small_batch": small_batch,
-    "old_batch": old_batch,
-    "scheduled": scheduled,
-    "replays": replays,
-    "active": active,
-    "ended": ended,
-    "elsewhere": elsewhere,
-}
-
-
-def play(block: Block, bulk: Bulk) -> None:
-    """Write a block: all scenes, or plain runs."""
-    if block.world.is_whole(block.number):
-        for name, first in FIRST.items():
-            BY_NAME[name](block, first, bulk)
-    else:
-        fill(block, BLOCK)
-
-
-def fill(block: Block, runs: int) -> None:
-    """Write as many plain runs, at most a block of them: small trees, a batch, and runs on their own."""
-    batch = block.batch(0, "runengine:v2")
-    members = [block.run(position, EMAIL, batch=batch) for position in range(min(runs, PLAIN_BATCH))]
-    if members:
-        block.finish(batch, "COMPLETED", members)
-    for run in members:
-        block.write(run)
-    root = None
-    for position in range(len(members), runs):
-        kind = EVERYDAY[position % len(EVERYDAY)]
-        state = FAILED if (position + block.number) % 17 == 0 else COMPLETED
-        how = NULL if kind.source == "STANDARD" else kind.how
-        run = block.run(position, kind, state, parent=root if position % 8 in (1, 2) else None, how=how)
-        root = run if position % 8 == 0 else root
-        block.write(run)

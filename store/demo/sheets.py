@@ -5,6 +5,22 @@ from dataclasses import dataclass, field
 from store.demo.copying import Sheet
 from store.migrations import Variant
 
+RUNS = Sheet(
+    "TaskRun",
+    (
+        *("id", "friendlyId", "engine", "status", "statusReason", "attemptNumber"),
+        *("runtimeEnvironmentId", "environmentType", "projectId", "organizationId"),
+        *("taskIdentifier", "queue", "masterQueue", "region", "maxAttempts", "maxDurationInSeconds", "machinePreset"),
+        *("taskVersion", "sdkVersion", "cliVersion", "lockedById", "lockedToVersionId", "lockedQueueId"),
+        *("createdAt", "updatedAt", "queuedAt", "queueTimestamp", "lockedAt", "startedAt", "executedAt", "completedAt"),
+        *("delayUntil", "expiredAt", "ttl", "usageDurationMs", "costInCents", "baseCostInCents", "isWarmStart"),
+        *("payload", "payloadType", "output", "outputType", "error", "metadata", "seedMetadata"),
+        *("traceId", "spanId", "parentSpanId", "parentTaskRunId", "rootTaskRunId", "depth"),
+        *("batchId", "resumeParentOnCompletion", "annotations", "runTags", "priorityMs", "concurrencyKey", "isTest"),
+        *("idempotencyKey", "idempotencyKeyExpiresAt", "idempotencyKeyOptions"),
+        *("scheduleId", "scheduleInstanceId", "replayedFromTaskRunFriendlyId", "bulkActionGroupIds"),
+    ),
+)
 BATCHES = Sheet(
     "BatchTaskRun",
     (
@@ -59,7 +75,7 @@ WAITPOINT_TAGS = Sheet("WaitpointTag", ("id", "name", "environmentId", "projectI
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The two tables of pairs: where runs waited, and by what a snapshot was completed. Only one variant names pairs."""
+    """The two tables of pairs: for what runs waited, and what completed a snapshot. One variant has ids for pairs."""
 
     connections: Sheet
     completed: Sheet
@@ -80,7 +96,7 @@ LINKS: dict[Variant, Links] = {
 
 @dataclass(slots=True)
 class Chunk:
-    """Some blocks of one shard on their way into its tables, and how many runs they have."""
+    """Some blocks of one shard on their way into its tables, in an order that foreign keys allow."""
 
     links: Links
     lines: dict[Sheet, list[str]] = field(init=False)
@@ -88,5 +104,3 @@ class Chunk:
     def __post_init__(self) -> None:
         order = (BATCHES, BATCH_ERRORS, RUNS, ATTEMPTS, ITEMS, SNAPSHOTS, WAITPOINTS, EDGES)
         self.lines = {sheet: [] for sheet in (*order, self.links.connections, self.links.completed, WAITPOINT_TAGS)}
-
-

@@ -6,69 +6,18 @@ The rows are the control plane's. A run's row repeats some of them, so each envi
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
 
 from store.demo.copying import Lines, Sheet, line
 from store.demo.mint import REGION, Mint, timestamp
 from store.demo.palette import SYNC, TASKS, TaskKind
+from store.demo.places import DAY, HOUR, Place, Release, Schedule, Task
 
-HOUR = 3_600_000
-DAY = 24 * HOUR
 RELEASES = (6 * HOUR, 9 * DAY, 40 * DAY)
 """How long ago each environment was deployed to, in milliseconds."""
 
 SDK = "4.0.4"
 BRANCHES = ("feature/checkout", "fix/retries")
 PREFIXES = {"PRODUCTION": "prod", "STAGING": "stg", "DEVELOPMENT": "dev", "PREVIEW": "preview"}
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A task in one version of the code: what a run is locked to when a machine takes it."""
-
-    since: int
-    columns: str
-    """taskVersion, sdkVersion, cliVersion, lockedById, lockedToVersionId, lockedQueueId."""
-    worker_id: str
-    worker_task_id: str
-    queue_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A task in one environment, with its releases, the newest first."""
-
-    kind: TaskKind
-    columns: str
-    """taskIdentifier, queue, masterQueue, region, maxAttempts, maxDurationInSeconds, machinePreset."""
-    releases: tuple[Release, ...]
-
-    def release(self, moment: int) -> Release:
-        """Return the one that was current at a moment."""
-        return next((release for release in self.releases if release.since <= moment), self.releases[-1])
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """A schedule in one environment."""
-
-    task: TaskKind
-    columns: str
-    """scheduleId, scheduleInstanceId."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """An environment that runs are in."""
-
-    id: str
-    type: str
-    project_id: str
-    organization_id: str
-    columns: str
-    """runtimeEnvironmentId, environmentType, projectId, organizationId."""
-    tasks: dict[str, Task]
-    schedules: tuple[Schedule, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +39,7 @@ class Tenants:
     places: list[Place] = field(default_factory=list)
     api_key: str = ""
     user_id: str = ""
-    _rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    _rows: dict[str, list[dict[str, object]]] = field(default_factory=dict)
     _serials: Iterator[int] = field(default_factory=lambda: iter(range(1_000_000)))
 
     def __post_init__(self) -> None:
@@ -111,7 +60,7 @@ class Tenants:
             Sheet(table, tuple(rows[0])): [line(*row.values()) for row in rows] for table, rows in self._rows.items()
         }
 
-    def add(self, table: str, at: int, **values: Any) -> str:
+    def add(self, table: str, at: int, **values: object) -> str:
         """Add a row that was made at a moment, and return its id. Rows of one table have the same columns."""
         id_ = self.id(at)
         times = {"createdAt": timestamp(at), "updatedAt": timestamp(at)}
@@ -132,7 +81,7 @@ class Tenants:
             self.anchor - 90 * DAY,
             email=f"{handle}@example.com",
             name=name,
-            displayName=name.split()[0],
+            displayName=name.partition(" ")[0],
             authenticationMethod="MAGIC_LINK",
         )
 
@@ -177,7 +126,7 @@ class Tenants:
             )
             self._deploy(project, environment, "PREVIEW", {})
 
-    def _environment(self, project: Project, slug: str, type_: str, **values: Any) -> str:
+    def _environment(self, project: Project, slug: str, type_: str, **values: object) -> str:
         key = self._secret(24)
         prefix = PREFIXES[type_]
         limited = type_ == "STAGING" and project.slug == "lab"

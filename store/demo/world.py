@@ -10,13 +10,14 @@ from functools import cached_property, lru_cache
 from itertools import accumulate
 
 from store.demo.mint import Body, Mint, body_of
-from store.demo.tenants import DAY, HOUR, Place, Tenants
+from store.demo.places import DAY, HOUR, Place
+from store.demo.tenants import Tenants
 from store.residency import ShardKey
 
 BLOCK = 100
 """Runs in a block."""
 
-SLOTS = 1000
+SLOTS = 2000
 """Serial numbers that a block has for each kind of row."""
 
 LONGEST = 30 * DAY
@@ -90,7 +91,7 @@ class World:
         return [{kind: Mint(self.seed, f"{key} {kind}") for kind in kinds} for key in self.keys]
 
     def begins(self, block: int) -> int:
-        """Return when a block begins. The younger a block, the shorter it is: yesterday had more runs than last week."""
+        """Return when a block begins. Younger ones are shorter: yesterday had more runs than a day of last week."""
         left = self.blocks - block
         return self.anchor - MARGIN - self.span * left * left // (self.blocks * self.blocks)
 

@@ -1,0 +1,189 @@
+"""The command line as people use it: started, asked, stopped; and what it says when it cannot."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store.embedded import Cluster, two_installations
+
+RUNATLAS = Path(sys.executable).parent / "runatlas"
+CLEAN = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("RUN_OPS_", "RUNATLAS_", "DATABASE_", "CONTROL_PLANE_"))
+}
+
+
+def command(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [RUNATLAS, *words], env={**CLEAN, **environ}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@contextmanager
+def serving(home: Path, **environ: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Serve a home on a free port; yields the process and what it printed before it served."""
+    process = subprocess.Popen(
+        [RUNATLAS, "serve", "--port", "0", "--runs", "200"],
+        env={**CLEAN, "RUNATLAS_HOME": str(home), **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        greeting = ""
+        while not greeting.endswith("\n}\n\n".replace("}", "  }")) and process.poll() is None:
+            line = process.stdout.readline()
+            if not line:
+                break
+            greeting += line
+        yield process, greeting
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        process.stdout.close()
+        process.stderr.close()
+
+
+def ask(greeting: str) -> Any:
+    """Ask what the greeting prints, with the credential that it prints, where it says."""
+    url = re.search(r"http://\S+/graphql", greeting)
+    credential = re.search(r"Bearer tr_\w+", greeting)
+    assert url is not None
+    assert credential is not None
+    query = greeting[greeting.index("query TwoDatabases") :]
+    request = urllib.request.Request(  # noqa: S310  our own server
+        url[0],
+        json.dumps({"query": query}).encode(),
+        {"Content-Type": "application/json", "Authorization": credential[0]},
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+        return json.load(response)
+
+
+def clusters(home: Path) -> list[Cluster]:
+    return [Cluster(made, home / key) for made, key in zip(two_installations(), ("legacy", "new"), strict=True)]
+
+
+def test_the_first_answer_crosses_two_databases_and_is_there_again_after_a_restart(home: Path) -> None:
+    with serving(home) as (process, greeting):
+        first = ask(greeting)
+        assert all(cluster.running for cluster in clusters(home))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert not any(cluster.running for cluster in clusters(home))
+
+    assert "errors" not in first
+    old, new = first["data"]["legacy"], first["data"]["new"]
+    assert len(old["id"]) == len("run_") + 25
+    assert len(new["id"]) == len("run_") + 26
+    for run in (old, new):
+        assert run["batch"]["id"]
+        assert run["parentRun"]["id"]
+        assert run["environment"]["project"]["name"]
+    shared = {node["id"] for node in old["waitpoints"]["nodes"]} & {node["id"] for node in new["waitpoints"]["nodes"]}
+    assert shared, "one waitpoint reaches from one run to the other"
+
+    with serving(home) as (process, greeting):
+        assert ask(greeting) == first
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    assert not any(cluster.running for cluster in clusters(home))
+
+
+def test_one_home_is_served_once(home: Path) -> None:
+    with serving(home):
+        second = command("serve", "--port", "0", RUNATLAS_HOME=str(home))
+    assert second.returncode == 1
+    assert re.fullmatch(
+        r"runatlas: [^\n]*\(hint: [^\n]*RUNATLAS_HOME[^\n]*\)\n", second.stderr.splitlines(keepends=True)[-1]
+    )
+    assert "Traceback" not in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentence"),
+    [
+        ({"RUNATLAS_PROT": "1"}, "there is no setting RUNATLAS_PROT (hint: did you mean RUNATLAS_PORT?)"),
+        ({"RUNATLAS_PORT": "http"}, "RUNATLAS_PORT: "),
+        ({"DATABASE_URL": "mysql://u:s3cret@h/d"}, "DATABASE_URL is not a postgresql:// URL"),
+        ({"RUN_OPS_DATABASE_URL": "postgresql://u:s3cret@h/d"}, "DATABASE_URL is not"),
+        (
+            {"DATABASE_URL": "postgresql://u:s3cret@127.0.0.1:1/d"},
+            "DATABASE_URL: cannot use the database at 127.0.0.1:1/d",
+        ),
+        ({"RUNATLAS_HOME": "/proc/nowhere"}, "/proc/nowhere"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line_with_a_hint(environ: dict[str, str], sentence: str) -> None:
+    refused = command("serve", "--port", "0", **environ)
+    (line,) = refused.stderr.splitlines()
+    assert refused.returncode == 1
+    assert line.startswith("runatlas: ")
+    assert sentence in line
+    assert "(hint: " in line
+    assert "s3cret" not in line
+    assert refused.stdout == ""
+
+
+def test_a_port_in_use_is_told_before_anything_is_started(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = command("serve", "--port", port, RUNATLAS_HOME=str(home))
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"runatlas: cannot listen on 127.0.0.1:{port}: ")
+    assert not home.exists()
+
+
+def test_where_says_the_shards_of_an_id_and_why() -> None:
+    said = command("where", "run_06fiq7vkik00000000000000e1", "waitpoint_x", "run_06g237g8000i6hb7h6lsrro1a2")
+    first, second, third = (line.split("\t") for line in said.stdout.splitlines())
+    assert first[1] == "new"
+    assert "2026-07-04T12:34:56.789Z" in first[2]
+    assert second[1] == "new then legacy"
+    assert third[1] == "nowhere"
+    configured = command("where", "run_06g237g8000i6hb7h6lsrro1a2", RUN_OPS_SHARD_A_DATABASE_URL="postgresql://h/d")
+    assert configured.returncode == 1, "a shard without a control plane is a mistake, here as in serve"
+
+
+def test_migrate_makes_the_tables_once_and_never_a_deployments(tmp_path: Path) -> None:
+    older, newer = two_installations()
+    with Cluster(older, tmp_path / "a") as a, Cluster(newer, tmp_path / "b") as b:
+        for cluster in (a, b):
+            cluster.create_database("d")
+        urls = {"DATABASE_URL": a.url("d"), "RUN_OPS_DATABASE_URL": b.url("d")}
+        first, again = command("migrate", **urls), command("migrate", **urls)
+        b.create_database("live")
+        subprocess.run(
+            [newer.bin / "psql", "-q", b.url("live"), "-c", 'CREATE TABLE "TaskRun" (id text)'], check=True, timeout=30
+        )
+        live = command("migrate", DATABASE_URL=a.url("d"), RUN_OPS_DATABASE_URL=b.url("live"))
+    assert [line.split(": ")[1] for line in first.stdout.splitlines()] == [
+        "full_0001, full_0002",
+        "dedicated_0001, dedicated_0002",
+    ]
+    assert [line.split(": ")[1] for line in again.stdout.splitlines()] == ["up to date"] * 2
+    assert live.returncode == 1
+    assert "live deployment" in live.stderr
+
+
+def test_the_rest_of_the_commands_answer() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", command("version").stdout)
+    assert "RUN_OPS_DATABASE_URL" in command("settings").stdout
+    assert "type Query" in command("schema").stdout
+    assert "serve" in command("--help").stdout
