@@ -24,6 +24,7 @@ from store.federation import create_engine, open_federation
 from store.local import local_topology
 from store.settings import Settings, load_settings
 from store.topology import Topology, names_databases
+from store.urls import DatabaseUrl
 
 
 class Server(uvicorn.Server):
@@ -116,7 +117,7 @@ def _greet(url: str, topology: Topology, demo: Demo | None) -> None:
     lines = [
         f"runatlas {version('runatlas')}",
         f"  GraphiQL    {url}/graphql",
-        *(f"  {shard.key:<11} {shard.access.primary.place}" for shard in topology.shards),
+        *(f"  {shard.key:<11} {_shown(shard.access.primary, demo)}" for shard in topology.shards),
     ]
     if demo is not None:
         lines += [
@@ -128,6 +129,11 @@ def _greet(url: str, topology: Topology, demo: Demo | None) -> None:
             "",
         ]
     typer.echo("\n".join(lines))
+
+
+def _shown(database: DatabaseUrl, demo: Demo | None) -> str:
+    """Return what may be printed of a database: where it is; of one of ours, which has no password, the whole URL."""
+    return database.place if demo is None else database.dsn
 
 
 def _configure_logs() -> None:
