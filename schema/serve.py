@@ -30,10 +30,17 @@ from store.urls import DatabaseUrl
 class Server(uvicorn.Server):
     """Uvicorn, stopped by us: its own handlers would raise the signal again before the databases are closed."""
 
+    greeting = ""
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals alone."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so when the first request can be answered."""
+        await super().startup(sockets)
+        typer.echo(self.greeting)
 
 
 async def serve(host: str | None, port: int | None, runs: int, seed: int) -> None:
@@ -55,7 +62,7 @@ async def serve(host: str | None, port: int | None, runs: int, seed: int) -> Non
             )
         )
         url = f"http://{host}:{listener.getsockname()[1]}"
-        _greet(url, topology, demo)
+        server.greeting = _greeting(url, topology, demo)
         server.config = uvicorn.Config(
             create_app(federation, page(demo) if demo else GraphiQLConfig()),
             log_level="warning",
@@ -112,8 +119,8 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _greet(url: str, topology: Topology, demo: Demo | None) -> None:
-    """Print where everything is, and what to ask first."""
+def _greeting(url: str, topology: Topology, demo: Demo | None) -> str:
+    """Return where everything is, and what to ask first."""
     lines = [
         f"runatlas {version('runatlas')}",
         f"  GraphiQL    {url}/graphql",
@@ -128,7 +135,7 @@ def _greet(url: str, topology: Topology, demo: Demo | None) -> None:
             *(f"  {line}" for line in two_runs(demo).splitlines()),
             "",
         ]
-    typer.echo("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _shown(database: DatabaseUrl, demo: Demo | None) -> str:

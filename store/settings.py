@@ -77,7 +77,7 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
         ours = name.startswith(("RUNATLAS_", "RUN_OPS_SHARD_"))
         if not ours and not name.startswith(("RUN_OPS_", "DATABASE_", "CONTROL_PLANE_")):
             continue
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.85 if ours else 0.9)
         if close:
             raise ConfigurationError(f"there is no setting {name}", f"did you mean {close[0]}?")
         if ours:

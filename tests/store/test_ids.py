@@ -87,7 +87,8 @@ def test_ids_of_one_millisecond_differ_and_are_dns_labels() -> None:
 
 
 def test_the_kinds_of_id_never_meet() -> None:
-    kinds = [{mint() for _ in range(50_000)} for mint in (ids.mint_cuid, ids.mint_v1, lambda: ids.mint_v2("z"))]
+    mints: tuple[Callable[[], str], ...] = (ids.mint_cuid, ids.mint_v1, lambda: ids.mint_v2("z"))
+    kinds = [{mint() for _ in range(50_000)} for mint in mints]
     assert sum(map(len, kinds)) == len(set().union(*kinds)) == 150_000
     assert {len(body) for body in kinds[0]} == {25}
     assert {len(body) for body in kinds[1] | kinds[2]} == {26}

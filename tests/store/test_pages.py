@@ -117,5 +117,5 @@ def test_a_shard_that_did_not_answer_may_have_more() -> None:
 
 
 def test_an_empty_page_has_no_cursors() -> None:
-    page = merge(FEED, Window(5), [[]], [])
+    page: Page[Item] = merge(FEED, Window(5), [[]], [])
     assert (page.start_cursor, page.end_cursor, page.has_next_page, page.edges) == (None, None, False, [])

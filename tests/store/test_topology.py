@@ -88,7 +88,7 @@ def test_a_replica_belongs_to_its_primary(environ: pytest.MonkeyPatch) -> None:
         ({"RUNATLAS_PROT": "1"}, "no setting RUNATLAS_PROT", "RUNATLAS_PORT"),
         ({"RUNATLAS_COLOUR": "blue"}, "no setting RUNATLAS_COLOUR", "runatlas settings"),
         ({"RUN_OPS_DATABSE_URL": OPS}, "no setting RUN_OPS_DATABSE_URL", "RUN_OPS_DATABASE_URL"),
-        ({"RUN_OPS_SHARD_AB_DATABASE_URL": OPS}, "no setting RUN_OPS_SHARD_AB_DATABASE_URL", "?"),
+        ({"RUN_OPS_SHARD_AB_DATABASE_URL": OPS}, "no setting RUN_OPS_SHARD_AB_DATABASE_URL", "one letter"),
         ({"RUNATLAS_PORT": "eighty"}, "RUNATLAS_PORT", "correct"),
         ({"RUN_OPS_KSUID_RESIDENCY": "mars"}, "RUN_OPS_KSUID_RESIDENCY", "correct"),
         ({"DATABASE_URL": "mysql://s3cret@h/d"}, "not a postgresql:// URL", "postgresql://user"),
