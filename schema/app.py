@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cross_web import HTTPException
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from strawberry.fastapi import GraphQLRouter
@@ -30,7 +31,10 @@ class Endpoint(GraphQLRouter[Context, None]):
         """Answer an operation, or a person with the page."""
         if wants_page(request):
             return page_response(self._page)
-        return await super().run(request, *arguments, **options)
+        try:
+            return await super().run(request, *arguments, **options)
+        except HTTPException as error:
+            return _failure(error.status_code, error.reason, {"code": "BAD_USER_INPUT"})
 
 
 def create_app(federation: Federation, page: GraphiQLConfig | None = None) -> FastAPI:
@@ -57,5 +61,8 @@ def create_app(federation: Federation, page: GraphiQLConfig | None = None) -> Fa
 
 async def _refuse(_request: Request, error: Exception) -> Response:
     """Answer a request that failed before its operation began, in GraphQL's form."""
-    body = {"errors": [{"message": str(error), "extensions": extensions_of(error)}]}
-    return JSONResponse(body, STATUS.get(type(error), 503))
+    return _failure(STATUS.get(type(error), 503), str(error), extensions_of(error))
+
+
+def _failure(status: int, message: str, extensions: dict[str, Any] | None) -> Response:
+    return JSONResponse({"errors": [{"message": message, "extensions": extensions}]}, status)

@@ -23,6 +23,7 @@ from store.demo.sheets import (
 from store.demo.world import BLOCK, SLOTS, World
 from store.residency import LEGACY
 
+ALL_OF_A_TRACE, ALL_OF_A_SPAN = (1 << 128) - 1, (1 << 64) - 1
 TIMED_OUT = {"code": "TRIGGER_WAITPOINT_TIMEOUT", "message": "Waitpoint timed out"}
 UNFINISHED = f"{NULL}\t{JSON}\tf"
 OUTPUT = literal({"ok": True})
@@ -52,6 +53,7 @@ class Block:
         self._mints = world.mints[shard]
         self._links, self._lines = chunk.links, chunk.lines
         self._serial = number * SLOTS
+        self._latest = world.anchor - 1000
         self._moments = world.moments(shard, number)
         self._body = world.bodies[shard]
 
@@ -88,17 +90,20 @@ class Block:
         if lasting is None:
             lasting = TTL if state is EXPIRED else 300 + bits % (1_200_000 if bits % 19 == 0 else 30_000)
         place = place or self.place
+        started = created + 900 + bits % 1500
         run = Run(
             id=self._body(created, bits),
             bits=bits,
             serial=serial,
             created=created,
-            ended=min(created + 900 + bits % 1500 + lasting, self.world.anchor - 1000 - bits % 60_000),
+            started=started,
+            ended=min(started + lasting, self._latest - bits % 60_000),
             place=place,
             task=place.tasks[kind.slug],
             state=state,
             how=how or kind.how,
-            trace=parent.trace if parent else f"{bits * bits % (1 << 128):032x}",
+            trace=parent.trace if parent else f"{bits * bits & ALL_OF_A_TRACE:032x}",
+            span=f"{bits & ALL_OF_A_SPAN:016x}",
             test=place.type == "DEVELOPMENT" and bits % 3 == 0,
         )
         if parent:

@@ -32,7 +32,10 @@ class Task:
 
     def release(self, moment: int) -> Release:
         """Return the one that was current at a moment."""
-        return next((release for release in self.releases if release.since <= moment), self.releases[-1])
+        for release in self.releases:
+            if release.since <= moment:
+                return release
+        return self.releases[-1]
 
 
 @dataclass(frozen=True, slots=True)

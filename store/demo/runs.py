@@ -127,6 +127,8 @@ class Run:
     """72 random bits: ids of its trace come from them, and what it picks from the palette."""
     serial: int
     created: int
+    started: int
+    """When a machine began with it, or would have."""
     ended: int
     """When it ended, or when it last changed."""
     place: Place
@@ -135,6 +137,8 @@ class Run:
     how: str
     """annotations."""
     trace: str
+    span: str
+    """Where it is in its trace."""
     root: "Run | None" = None
     parent: "Run | None" = None
     batch: str = NULL
@@ -152,19 +156,9 @@ class Run:
         return f"run_{self.id}"
 
     @property
-    def span(self) -> str:
-        """The span that it is in its trace."""
-        return f"{self.bits & 0xFFFFFFFFFFFFFFFF:016x}"
-
-    @property
     def depth(self) -> int:
         """How many runs are above it."""
         return self.parent.depth + 1 if self.parent else 0
-
-    @property
-    def started(self) -> int:
-        """When a machine began with it, or would have."""
-        return self.created + 900 + self.bits % 1500
 
 
 def row(run: Run, anchor: int) -> str:

@@ -16,7 +16,13 @@
     socket.protocol = endpoint.protocol === "https:" ? "wss:" : "ws:";
 
     const properties = {
-      fetcher: GraphiQL.createFetcher({ url: endpoint.href, subscriptionUrl: socket.href }),
+      // The schema is fetched before the headers editor exists, so the given headers go with every request; a tab's
+      // own headers win over them.
+      fetcher: GraphiQL.createFetcher({
+        url: endpoint.href,
+        subscriptionUrl: socket.href,
+        headers: config.defaultHeaders ? JSON.parse(config.defaultHeaders) : {},
+      }),
       storage,
       defaultTabs: config.tabs.length ? config.tabs : undefined,
       defaultHeaders: config.defaultHeaders ?? undefined,
