@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
 ifdef UV
-install = $(UV) pip install --quiet --python $(BIN)/python
+install = $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
 else
 install = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from store.demo import Demo, plant
-from store.embedded import default_home
 from store.federation import create_engine
+from store.home import default_home
 from store.local import local_topology
 from store.migrations import migrate as migrate_database
 from store.residency import LEGACY, NEW, Residency, ShardKey

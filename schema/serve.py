@@ -18,9 +18,9 @@ from schema.commands import errors, planted
 from schema.http.graphiql import GraphiQLConfig
 from schema.tour import page, two_runs
 from store.demo import Demo, find_demo
-from store.embedded import default_home
 from store.errors import ConfigurationError
 from store.federation import create_engine, open_federation
+from store.home import default_home
 from store.local import local_topology
 from store.settings import Settings, load_settings
 from store.topology import Topology, names_databases

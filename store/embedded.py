@@ -5,7 +5,6 @@ does not outlive the process that started it, however that one ends: see `store.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -17,12 +16,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Literal, Self
+from typing import Literal, Self
 from urllib.parse import quote
-
-import platformdirs
 
 from store.binaries import (
     ClusterError,
@@ -38,6 +35,7 @@ from store.binaries import (
     let_go,
     two_installations,
 )
+from store.home import writing
 
 __all__ = [
     "Cluster",
@@ -45,10 +43,8 @@ __all__ = [
     "EmbeddedError",
     "EmbeddedUnavailableError",
     "HomeInUseError",
-    "HomeLock",
     "HomeUnwritableError",
     "Installation",
-    "default_home",
     "find_installations",
     "two_installations",
 ]
@@ -148,7 +144,7 @@ class Cluster:
         Recovers from whatever the last start left behind: a server still running or half stopped, files of one that
         was killed, data half made.
         """
-        with self._turn, _writing(self.directory):
+        with self._turn, writing(self.directory):
             if self.running:
                 return
             self._own()
@@ -211,7 +207,7 @@ class Cluster:
     def base_backup(self, target: Path) -> "Cluster":
         """Return a copy of this running cluster, not started: once it is, it follows this one and is read only."""
         standby = Cluster(self.installation, target)
-        with _writing(standby.directory):
+        with writing(standby.directory):
             standby._own()
             standby._make(
                 "pg_basebackup", *self._client_options(), "--write-recovery-conf", "--checkpoint=fast", "--no-sync"
@@ -352,49 +348,6 @@ class Cluster:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         return family
-
-
-class HomeLock:
-    """A home, held for this process while in its context: entering raises `HomeInUseError` if another one has it.
-
-    Vanishes with the process, however that ends. Entering makes the home, or raises `HomeUnwritableError`.
-    """
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self._file: IO[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        with _writing(self.home):
-            self.home.mkdir(parents=True, exist_ok=True)
-            file = (self.home / "lock").open("ab")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                file.close()
-                if isinstance(error, BlockingIOError):
-                    raise HomeInUseError(self.home) from None
-                raise
-        self._file = file
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file:
-            self._file.close()
-
-
-def default_home() -> Path:
-    """Return where embedded databases are kept if RUNATLAS_HOME names no place."""
-    return platformdirs.user_data_path("runatlas")
-
-
-@contextlib.contextmanager
-def _writing(directory: Path) -> Iterator[None]:
-    # Tried rather than asked: access(2) tells root that it may write where nobody may.
-    try:
-        yield
-    except OSError as error:
-        raise HomeUnwritableError(directory, (error.strerror or str(error)).lower()) from error
 
 
 def _socket_directory(directory: Path) -> Path:

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from store.embedded import Cluster, HomeLock, two_installations
+from store.embedded import Cluster, two_installations
 from store.federation import create_engine, settled
+from store.home import HomeLock
 from store.migrations import migrate
 from store.residency import LEGACY, NEW, ShardKey
 from store.tables import DEDICATED, FULL, Catalog

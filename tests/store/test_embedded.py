@@ -22,11 +22,8 @@ from store.embedded import (
     Cluster,
     ClusterError,
     EmbeddedUnavailableError,
-    HomeInUseError,
-    HomeLock,
     HomeUnwritableError,
     Installation,
-    default_home,
     find_installations,
     two_installations,
 )
@@ -433,42 +430,9 @@ def test_a_start_that_fails_says_what_the_server_said(cluster: Cluster) -> None:
 def test_a_home_that_cannot_be_made_is_a_sentence_and_a_hint(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(HomeUnwritableError, match="cannot be used: not a directory") as of_the_lock:
-        HomeLock(tmp_path / "file/home").__enter__()
-    with pytest.raises(HomeUnwritableError):
+    with pytest.raises(HomeUnwritableError, match="cannot be used: not a directory") as refusal:
         Cluster(NEWER, tmp_path / "file/home/new").start()
-
-    assert "RUNATLAS_HOME" in of_the_lock.value.hint
-
-
-def test_a_home_has_one_owner(tmp_path: Path) -> None:
-    with HomeLock(tmp_path / "home") as lock, pytest.raises(HomeInUseError, match=str(lock.home)) as refusal:
-        HomeLock(tmp_path / "home").__enter__()
     assert "RUNATLAS_HOME" in refusal.value.hint
-
-    with HomeLock(tmp_path / "home"):
-        pass
-
-
-def test_a_crashed_owner_frees_its_home(tmp_path: Path) -> None:
-    script = "import signal, sys; from pathlib import Path; from store.embedded import HomeLock\n"
-    script += "with HomeLock(Path(sys.argv[1])): print('mine', flush=True); signal.pause()"
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    environ = {**os.environ, "PYTHONPATH": str(Path(binaries.__file__).parents[1])}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ) as owner:
-        assert owner.stdout
-        owner.stdout.readline()
-        with pytest.raises(HomeInUseError):
-            HomeLock(tmp_path).__enter__()
-        owner.kill()
-
-    with HomeLock(tmp_path):
-        pass
-
-
-def test_the_default_home_is_the_users_own() -> None:
-    assert default_home().name == "runatlas"
-    assert default_home().is_relative_to(Path.home())
 
 
 def test_installations_are_of_different_majors_and_the_wheels_come_first() -> None:
