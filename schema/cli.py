@@ -18,7 +18,7 @@ app = typer.Typer(
     help="One GraphQL graph over runs, batches and waitpoints that live in several Postgres databases.",
 )
 
-Runs = Annotated[int, typer.Option(min=100, help="How many runs to plant.")]
+Runs = Annotated[int, typer.Option(min=200, help="How many runs to plant.")]
 Seed = Annotated[int, typer.Option(min=0, help="Decides every byte of the demo data.")]
 
 

@@ -20,6 +20,7 @@ CONTROL_PLANE = "control plane"
 
 
 R = TypeVar("R", bound=Identified)
+UNASKED: Any = object()
 
 _OWN = EnvironmentRecord._fields[:-2]
 _ENVIRONMENTS = (
@@ -81,7 +82,7 @@ class ControlPlane:
         key: ColumnElement[str],
         make: Callable[[Row[Any]], R],
     ) -> dict[str, R]:
-        answers: dict[str, R | None] = {id_: slot[id_] for id_ in ids if id_ in slot}
+        answers: dict[str, R | None] = {id_: hit for id_ in ids if (hit := slot.get(id_, UNASKED)) is not UNASKED}
         if misses := [id_ for id_ in ids if id_ not in answers]:
             found = {row.id: row for row in await self._ask(statement.where(key == any_(text_array(misses))), make)}
             for id_ in misses:

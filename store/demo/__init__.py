@@ -1,9 +1,9 @@
 """Demo data: two organizations and their runs, spread over however many shards there are.
 
-Everything is a function of a seed and of the moment that it leads up to, the anchor. Runs come in blocks of a hundred,
-all alike: trees, batches, tokens, every state, every environment, and every kind of row that names one of another
-shard. So whatever there is grows with the number of runs; only blocks of the last two hours have work under way, and a
-row for each step of it.
+Everything is a function of a seed and of the moment that it leads up to, the anchor. Runs come in blocks of a hundred.
+A whole one has trees, batches, tokens, every state, every environment, and every kind of row that names one of another
+shard; the latest hundred of each shard are whole, and one in eight of those before, where the others are plain runs.
+Only whole blocks of the last two hours have work under way, and a snapshot for each step of it.
 """
 
 import asyncio
@@ -18,12 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from store import ids
 from store.demo.bulk import Bulk
-from store.demo.loading import fill_control_plane, fill_shard, links_of, refuse_occupied
+from store.demo.loading import fill_control_plane, fill_shard, links_of, refuse_foreign, refuse_occupied
 from store.demo.script import blocks_of
 from store.demo.sheets import Chunk
 from store.demo.tenants import Tenants
 from store.demo.world import BLOCK, FIRST, OTHER, World
 from store.errors import ConfigurationError
+from store.migrations import made_by_us
 from store.residency import LEGACY, NEW, ShardKey
 
 FLAG = "runatlas.demo"
@@ -69,25 +70,27 @@ async def plant(  # noqa: PLR0913  most have a default
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(control_plane.begin())
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+        await refuse_foreign(connection)
         await _refuse_second(connection)
         await refuse_occupied(connection, "Organization")
         transactions = [await stack.enter_async_context(engine.begin()) for engine in shards.values()]
         for transaction in transactions:
+            await refuse_foreign(transaction)
             await refuse_occupied(transaction, "TaskRun")
         async with asyncio.TaskGroup() as group:
             for shard, transaction in enumerate(transactions):
                 chunk = Chunk(await links_of(transaction))
                 blocks = blocks_of(world, bulk, shard, runs, chunk)
                 group.create_task(fill_shard(transaction, chunk, blocks, progress or (lambda _: None)))
-        world.tenants.add("FeatureFlag", world.anchor, key=FLAG, value=asdict(demo))
-        await fill_control_plane(connection, world.tenants.lines())
+        world.tenants.rows.add("FeatureFlag", world.anchor, key=FLAG, value=asdict(demo))
+        await fill_control_plane(connection, world.tenants.rows.lines())
     return demo
 
 
 async def find_demo(control_plane: AsyncEngine) -> Demo | None:
     """Return what `plant` returned when it filled these databases, or None if they hold no demo."""
     async with control_plane.connect() as connection:
-        return await _find(connection)
+        return await _find(connection) if await made_by_us(connection) else None
 
 
 async def _find(connection: AsyncConnection) -> Demo | None:

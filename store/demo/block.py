@@ -46,7 +46,7 @@ class Block:
 
     def __init__(self, world: World, shard: int, number: int, chunk: Chunk) -> None:
         self.world, self.shard, self.number = world, shard, number
-        self.live = world.is_live(number)
+        self.live = world.is_live(number) and world.is_whole(number)
         self.place = world.place(number)
         self.old = world.keys[shard] == LEGACY
         """Whether this is the store that the retired engine wrote to."""

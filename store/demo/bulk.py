@@ -26,10 +26,10 @@ class Bulk:
             total = len(blocks) * len(world.keys) * RUNS_IN_A_BLOCK
             failed = 0 if live else 1
             at = world.anchor - (HOUR // 30 if live else HOUR)
-            self._ids[type_, live] = world.tenants.add(
+            self._ids[type_, live] = world.tenants.rows.add(
                 "BulkActionGroup",
                 at,
-                prefix="bulk",
+                "bulk",
                 projectId=place.project_id,
                 environmentId=place.id,
                 type=type_,

@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeAlias
 
 import asyncpg
@@ -35,16 +34,12 @@ def line(*values: object) -> str:
 
 
 def literal(value: object) -> str:
-    """Return a value as COPY writes it: lists are text arrays, mappings are JSON."""
+    """Return a value as COPY writes it; a mapping is JSON."""
     match value:
         case None:
             return NULL
         case bool():
             return "t" if value else "f"
-        case datetime():
-            return value.isoformat(" ", "milliseconds")
-        case list():
-            return array(value)
         case dict():
             return json.dumps(value, separators=(",", ":")).translate(_ESCAPES)
         case _:

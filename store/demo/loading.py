@@ -19,18 +19,26 @@ BLOCKS_AT_ONCE = 100
 """Blocks of which the rows other than runs are in memory at a time."""
 
 
-async def refuse_occupied(connection: AsyncConnection, table: str) -> None:
-    """Raise `ConfigurationError` unless runatlas made this database, and the table is empty."""
-    name = await connection.scalar(text("SELECT current_database()"))
+async def refuse_foreign(connection: AsyncConnection) -> None:
+    """Raise `ConfigurationError` unless runatlas made this database."""
     if not await made_by_us(connection):
         raise ConfigurationError(
-            f"the database {name!r} was not made by runatlas", "make an empty one, and run `runatlas migrate` on it"
+            f"the database {await _name(connection)!r} was not made by runatlas",
+            "make an empty one, and run `runatlas migrate` on it",
         )
+
+
+async def refuse_occupied(connection: AsyncConnection, table: str) -> None:
+    """Raise `ConfigurationError` unless a table is empty."""
     if await connection.scalar(text(f'SELECT EXISTS (SELECT FROM "{table}")')):  # noqa: S608  a name of ours
         raise ConfigurationError(
-            f'the database {name!r} is not empty: there are rows in "{table}"',
+            f'the database {await _name(connection)!r} is not empty: there are rows in "{table}"',
             "plant the demo in new databases: set RUNATLAS_HOME to another directory, or name others",
         )
+
+
+async def _name(connection: AsyncConnection) -> str:
+    return str(await connection.scalar(text("SELECT current_database()")))
 
 
 async def links_of(connection: AsyncConnection) -> Links:

@@ -1,6 +1,6 @@
 """Environments as runs see them: what a run's row repeats of the control plane's, as COPY text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from store.demo.palette import TaskKind
 
@@ -47,7 +47,7 @@ class Schedule:
     """scheduleId, scheduleInstanceId."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Place:
     """An environment that runs are in."""
 
@@ -57,5 +57,5 @@ class Place:
     organization_id: str
     columns: str
     """runtimeEnvironmentId, environmentType, projectId, organizationId."""
-    tasks: dict[str, Task]
-    schedules: tuple[Schedule, ...]
+    tasks: dict[str, Task] = field(default_factory=dict)
+    schedules: list[Schedule] = field(default_factory=list)

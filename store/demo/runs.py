@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Literal
 
 from store.demo.copying import NULL, literal
@@ -12,6 +11,10 @@ from store.demo.places import DAY, HOUR, Place, Task
 
 Phase = Literal["delayed", "queued", "dequeued", "started", "ended", "never started"]
 Content = Literal["output", "error", "nothing"]
+
+
+CHOICES = 120
+"""How many payloads with their outputs there are to choose from, for each state."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,14 @@ class State:
     def contents(self) -> list[str]:
         """Choices for payload, payloadType, output, outputType, error, metadata, seedMetadata."""
         return [
-            f"{payload}\t{output}\t{metadata}\t{metadata}"
-            for payload, metadata, output in product(PAYLOADS, METADATA, self._outputs)
+            f"{PAYLOADS[number % len(PAYLOADS)]}\t{self._outputs[number % len(self._outputs)]}\t"
+            f"{METADATA[number % len(METADATA)]}\t{METADATA[number % len(METADATA)]}"
+            for number in range(CHOICES)
         ]
 
     def result(self, bits: int) -> str:
         """Return the output, outputType and outputIsError of the waitpoint of a run that has ended."""
-        output, type_, error = self._outputs[bits % len(self.contents) % len(self._outputs)].split("\t")
+        output, type_, error = self._outputs[bits % CHOICES % len(self._outputs)].split("\t")
         return f"{output}\t{type_}\tf" if error == NULL else f"{error}\t{JSON}\tt"
 
     @cached_property
@@ -194,7 +198,7 @@ def row(run: Run, anchor: int) -> str:
     return (
         f"{run.id}\trun_{run.id}\t{run.engine}\t{state.columns}\t{run.place.columns}\t{run.task.columns}\t{release}\t"
         f"{created}\t{updated}\t{queued}\t{queued}\t{locked}\t{started}\t{started}\t{completed}\t{rest}\t{usage}\t"
-        f"{state.contents[bits % len(state.contents)]}\t{run.trace}\t{run.span}\t{above}\t"
+        f"{state.contents[bits % CHOICES]}\t{run.trace}\t{run.span}\t{above}\t"
         f"{run.batch}\t{'t' if run.waited_for else 'f'}\t{run.how}\t{LABELS[bits % len(LABELS)]}\t"
         f"{'t' if run.test else 'f'}\t{run.key}\t{run.schedule}\t{run.replayed_from}\t{run.bulk_actions}"
     )

@@ -4,6 +4,8 @@ Three kinds of rows do: a token for which a run of another shard waits, the wait
 idempotency key led to, and friendly ids (members of batches, replays).
 """
 
+from collections.abc import Sequence
+
 from store.demo.block import TAGS, Block
 from store.demo.bulk import Bulk
 from store.demo.copying import literal
@@ -21,6 +23,7 @@ from store.demo.palette import (
     RESIZE,
     REVIEW,
     SHIP,
+    TaskKind,
     annotations,
 )
 from store.demo.places import DAY, HOUR
@@ -42,6 +45,7 @@ from store.demo.runs import (
     TIMED_OUT,
     WAITING,
     WAITING_FOR_DEPLOY,
+    State,
 )
 from store.demo.world import FIRST, OTHER, SCENES, SPARE
 
@@ -245,14 +249,14 @@ def replays(block: Block, first: int, bulk: Bulk) -> None:
 
 def active(block: Block, first: int, _: Bulk) -> None:
     """Write a run or more in every state that is not an end."""
-    for index, state in enumerate(ACTIVE):
-        block.write(block.run(first + index, EVERYDAY[(block.number + index) % len(EVERYDAY)], state))
+    for index, state in enumerate(_turned(ACTIVE, block)):
+        block.write(block.run(first + index, _everyday(block, index), state))
 
 
 def ended(block: Block, first: int, bulk: Bulk) -> None:
     """Write a run or more in every state that is an end."""
-    for index, state in enumerate(ENDED):
-        run = block.run(first + index, EVERYDAY[(block.number + index) % len(EVERYDAY)], state)
+    for index, state in enumerate(_turned(ENDED, block)):
+        run = block.run(first + index, _everyday(block, index), state)
         if state is CANCELED:
             run.bulk_actions = bulk.touching("CANCEL", block.number)
         block.write(run)
@@ -261,5 +265,16 @@ def ended(block: Block, first: int, bulk: Bulk) -> None:
 def elsewhere(block: Block, first: int, _: Bulk) -> None:
     """Write a run in each of the other environments."""
     for index, place in enumerate(block.world.tenants.places[1:]):
-        state = EXECUTING if index % 5 == 0 else FAILED if (index + block.number) % 7 == 0 else COMPLETED
-        block.write(block.run(first + index, EVERYDAY[(block.number + index) % len(EVERYDAY)], state, place=place))
+        turn = index + block.number + 2 * block.shard
+        state = EXECUTING if turn % 5 == 0 else FAILED if turn % 7 == 0 else COMPLETED
+        block.write(block.run(first + index, _everyday(block, index), state, place=place))
+
+
+def _turned(states: Sequence[State], block: Block) -> Sequence[State]:
+    """Return the states in an order that shards and blocks do not share."""
+    turn = (5 * block.number + 4 * block.shard) % len(states)
+    return [*states[turn:], *states[:turn]]
+
+
+def _everyday(block: Block, index: int) -> TaskKind:
+    return EVERYDAY[(block.number + 3 * block.shard + index) % len(EVERYDAY)]

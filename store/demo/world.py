@@ -100,8 +100,11 @@ class World:
         return block == self.blocks - 1 or self.begins(block) > self.anchor - LIVE
 
     def is_whole(self, block: int) -> bool:
-        """Tell whether a block has all scenes. The latest have; of older ones one in four, and the rest plain runs."""
-        return block >= self.blocks - WHOLE or block % 4 == 3  # noqa: PLR2004
+        """Tell whether a block has all scenes. The latest have; of older ones one in eight, and the rest plain runs.
+
+        Half of those eighths are in the first environment: see `place`.
+        """
+        return block >= self.blocks - WHOLE or block % 16 in (3, 7)
 
     def place(self, block: int) -> Place:
         """Return the environment of a block: seven in eight are in the first one, and so is the last."""
@@ -116,7 +119,7 @@ class World:
     def moments(self, shard: int, block: int) -> list[int]:
         """Return when each run of a block was made."""
         begin = self.begins(block)
-        return _moments(begin + shard * 137 + block * 7 % 101, self.begins(block + 1) - begin)
+        return _moments(begin + shard * 2371 + block * 7 % 101, self.begins(block + 1) - begin)
 
     def run_id(self, shard: int, block: int, position: int) -> str:
         """Return the body of a run's id."""

@@ -517,6 +517,20 @@ async def test_another_seed_plants_other_ids_and_another_credential(
     assert homes.keys().isdisjoint((await databases.column('SELECT id FROM "TaskRun"'))[LEGACY])
 
 
+async def test_older_blocks_of_a_big_demo_are_plain_runs_with_small_trees_and_a_batch(
+    new_databases: MakeDatabases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.demo.world.WHOLE", 1)
+    databases = await new_databases(LEGACY)
+    await databases.plant(runs=300)
+
+    plain = 'FROM "TaskRun" WHERE "createdAt" < (SELECT min("createdAt") FROM "Waitpoint")'
+    [[count, states, depth, members]] = await databases.control(
+        f'SELECT count(*), count(DISTINCT status), max(depth), count("batchId") {plain}'
+    )
+    assert (count, states, depth, members) == (200, 2, 1, 20)
+
+
 async def test_three_shards_hold_a_third_each_and_their_tokens_go_round(new_databases: MakeDatabases) -> None:
     databases = await new_databases(LEGACY, NEW, SHARD_A)
     demo = await databases.plant(runs=301)
