@@ -29,7 +29,8 @@ LARGEST_PAGE = 100
 class Keyed(Generic[K, V]):
     """One kind of load. `ask` answers many keys: with a value, with an error for that key only, or not at all.
 
-    Kinds with one name and `about` are one kind, and share a loader.
+    Values of other keys, if it has them at hand, are remembered. Kinds with one name and `about` are one kind, and share
+    a loader.
     """
 
     name: str
@@ -116,6 +117,9 @@ class Loader(DataLoader[K, Any], Generic[K, V]):
             answers = dict.fromkeys(keys, error)
         except asyncio.CancelledError as error:
             raise RuntimeError(f"loading {self._kind.name} was cancelled") from error
+        for key in answers.keys() - set(keys):
+            if not isinstance(answers[key], ShardError):
+                self.prime(key, answers[key])
         values: list[V | ShardError | None] = []
         for key in keys:
             answer = answers.get(key)

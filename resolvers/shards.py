@@ -17,6 +17,5 @@ class ShardHealth(NamedTuple):
 def shards(viewer: Viewer) -> list[ShardHealth]:
     """Return every shard, in the order of configuration. Asks none of them."""
     return [
-        ShardHealth(key, shard.replica.breaker.healthy, shard.replica.checked_at)
-        for key, shard in viewer.router.shards.items()
+        ShardHealth(key, shard.replica.healthy, shard.replica.checked_at) for key, shard in viewer.router.shards.items()
     ]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from resolvers.loaders import Keyed, Listed
 from resolvers.viewer import Viewer
 from store.errors import ShardError
-from store.pages import Feed, Page, Window
+from store.pages import Feed, Page, Position, Window
 from store.records import BlockRecord, WaitpointRecord
 from store.router import Answers
 
@@ -37,7 +37,8 @@ async def _of_runs(
         if isinstance(answer, ShardError):
             pages[run_id] = answer
             continue
-        found = [loaded[id_] for id_ in wanted[run_id][: window.size]]
+        shown = wanted[run_id][: window.size]
+        found = [loaded[id_] for id_ in shown]
         failures = {error.shard: error for error in found if isinstance(error, ShardError)}
         pages[run_id] = Page(
             feed,
@@ -45,8 +46,16 @@ async def _of_runs(
             has_next_page=len(wanted[run_id]) > window.size or bool(failures),
             has_previous_page=window.at is not None,
             failures=tuple(failures.values()),
+            start=_place(shown[0], loaded) if shown else window.at,
+            end=_place(shown[-1], loaded) if shown else window.at,
         )
     return pages
+
+
+def _place(waitpoint_id: str, loaded: Mapping[str, WaitpointRecord | ShardError | None]) -> Position:
+    """Return the position of a tie, whether or not its waitpoint was found: only the id counts in this list."""
+    record = loaded[waitpoint_id]
+    return Position.of(record) if isinstance(record, WaitpointRecord) else Position(0, waitpoint_id)
 
 
 by_reference: Keyed[str, WaitpointRecord] = Keyed("waitpoint", _waitpoints)

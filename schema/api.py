@@ -7,11 +7,11 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from schema.declare import bind
-from schema.errors import DegradedShards, public
+from schema.errors import DegradedShards, OneOperation, public
 from schema.query import Query
 from schema.scalars import SCALARS
 
-DEPTH, ALIASES, TOKENS, DOCUMENTS = 12, 30, 2_000, 512
+DEPTH, ALIASES, TOKENS, DOCUMENTS = 12, 30, 2_000, 128
 """Bounds of an operation, and how many parsed and validated ones are kept."""
 
 
@@ -34,6 +34,7 @@ schema = Schema(
         lambda: QueryDepthLimiter(DEPTH),
         lambda: ParserCache(DOCUMENTS),
         lambda: ValidationCache(DOCUMENTS),
+        OneOperation,  # last: the cache of validations would overwrite what it says
     ],
 )
 bind(schema._schema)  # noqa: SLF001  strawberry offers no other way to its result

@@ -2,22 +2,35 @@
 
 from typing import Any
 
+import orjson
 from cross_web import HTTPException
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from strawberry.fastapi import GraphQLRouter
 
 from resolvers.auth import authenticate
 from resolvers.errors import UnauthenticatedError
 from schema.api import schema
 from schema.context import Context
-from schema.errors import extensions_of
+from schema.errors import extensions_of, masked
 from schema.http.graphiql import GraphiQLConfig, graphiql_routes, page_response, wants_page
 from store.errors import ShardError
 from store.federation import Federation
 
 STATUS: dict[type[Exception], int] = {UnauthenticatedError: 401}
 """Failures before an operation begins -> HTTP status; a database that did not answer is 503."""
+
+
+LARGEST_BODY = 1024 * 1024
+TOO_LARGE = 413
+
+
+class MaskedError(Exception):
+    """Something that is not ours went wrong before an operation began; the message is what clients see."""
+
+    def __init__(self, message: str, extensions: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.extensions = extensions
 
 
 class Endpoint(GraphQLRouter[Context, None]):
@@ -28,13 +41,46 @@ class Endpoint(GraphQLRouter[Context, None]):
         self._page = page
 
     async def run(self, request: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
-        """Answer an operation, or a person with the page."""
+        """Answer an operation, or a person with the page; whatever goes wrong, in GraphQL's form."""
         if wants_page(request):
             return page_response(self._page)
         try:
+            await _refuse_bad_body(request)
             return await super().run(request, *arguments, **options)
         except HTTPException as error:
             return _failure(error.status_code, error.reason, {"code": "BAD_USER_INPUT"})
+        except Exception as error:  # noqa: BLE001  a client gets an id of it, and the log the rest
+            return _failure(500, *masked(error))
+
+    def decode_json(self, data: str | bytes) -> object:
+        """Read JSON as strictly as orjson does."""
+        return orjson.loads(data)
+
+    def encode_json(self, data: object) -> bytes:
+        """Write JSON."""
+        return orjson.dumps(data)
+
+
+async def _refuse_bad_body(request: Request) -> None:
+    """Raise `HTTPException` for a body that is too large or holds no operation, before anything reads it."""
+    if request.method != "POST":
+        return
+    size = 0
+    chunks = []
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > LARGEST_BODY:
+            raise HTTPException(413, f"a request takes at most {LARGEST_BODY} bytes")
+        chunks.append(chunk)
+    request._body = b"".join(chunks)  # noqa: SLF001  where starlette keeps a body that was read
+    if "json" not in request.headers.get("content-type", ""):
+        return
+    try:
+        given = orjson.loads(request._body)  # noqa: SLF001
+    except ValueError:
+        raise HTTPException(400, "the body is not JSON") from None
+    if not isinstance(given, dict):
+        raise HTTPException(400, "the body is not one operation: send an object with a query")
 
 
 def create_app(federation: Federation, page: GraphiQLConfig | None = None) -> FastAPI:
@@ -44,25 +90,36 @@ def create_app(federation: Federation, page: GraphiQLConfig | None = None) -> Fa
     async def context(request: Request) -> Context:
         if wants_page(request):
             return Context()
-        return Context(await authenticate(federation, request.headers.get("authorization")))
+        try:
+            return Context(await authenticate(federation, request.headers.get("authorization")))
+        except (UnauthenticatedError, ShardError):
+            raise
+        except Exception as error:
+            raise MaskedError(*masked(error)) from error
 
     app = FastAPI(title="runatlas", openapi_url=None)
     app.include_router(graphiql_routes(page))
-    app.include_router(Endpoint(page, path="/graphql", context_getter=context, subscription_protocols=()))
+    app.include_router(
+        Endpoint(page, path="/graphql", graphql_ide=None, context_getter=context, subscription_protocols=())
+    )
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    for kind in (UnauthenticatedError, ShardError):
+    for kind in (UnauthenticatedError, ShardError, MaskedError):
         app.add_exception_handler(kind, _refuse)
     return app
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:
     """Answer a request that failed before its operation began, in GraphQL's form."""
+    if isinstance(error, MaskedError):
+        return _failure(500, str(error), error.extensions)
     return _failure(STATUS.get(type(error), 503), str(error), extensions_of(error))
 
 
 def _failure(status: int, message: str, extensions: dict[str, Any] | None) -> Response:
-    return JSONResponse({"errors": [{"message": message, "extensions": extensions}]}, status)
+    code = {"code": "PAYLOAD_TOO_LARGE"} if status == TOO_LARGE else extensions
+    body = orjson.dumps({"errors": [{"message": message, "extensions": code}]})
+    return Response(body, status, media_type="application/json")

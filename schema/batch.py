@@ -25,6 +25,7 @@ class BatchStatus(Enum):
     COMPLETED = strawberry.enum_value("COMPLETED", description="All its runs are final.")
     PARTIAL_FAILED = strawberry.enum_value("PARTIAL_FAILED", description="Some of its items became no runs.")
     ABORTED = strawberry.enum_value("ABORTED", description="None of its items became a run.")
+    UNKNOWN = strawberry.enum_value("UNKNOWN", description="One that the platform has and this release does not know.")
 
 
 @type_of(BatchRecord, description="Runs that were triggered together.")

@@ -10,12 +10,21 @@ from operator import attrgetter
 from typing import Annotated, Any, TypeVar
 
 import strawberry
-from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLResolveInfo, GraphQLSchema, Undefined
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLResolveInfo,
+    GraphQLSchema,
+    Undefined,
+    get_named_type,
+)
 from strawberry.schema_directive import Location
 from strawberry.types.field import StrawberryField
 
 from resolvers.loaders import Keyed, Listed, PageArguments
 from resolvers.nodes import node
+from store.records import UNKNOWN
 
 DECLARATION = "runatlas"
 T = TypeVar("T")
@@ -171,7 +180,7 @@ def bind(schema: GraphQLSchema) -> None:
             declared = field.extensions.get("strawberry-definition")
             match declared.metadata.get(DECLARATION) if isinstance(declared, StrawberryField) else None:
                 case Column(attribute):
-                    field.resolve = _reader(attribute or declared.python_name)
+                    field.resolve = _reader(attribute or declared.python_name, get_named_type(field.type))
                 case Edge() as declaration:
                     field.resolve = _loader(declaration)
 
@@ -180,9 +189,18 @@ def _resolve_type(record: object, _info: GraphQLResolveInfo[Any], _type: object)
     return _TYPE_OF[type(record)]
 
 
-def _reader(attribute: str) -> Callable[[Any, GraphQLResolveInfo[Any]], Any]:
+def _reader(attribute: str, kind: object) -> Callable[[Any, GraphQLResolveInfo[Any]], Any]:
+    """Return what reads an attribute. A label that an enum lacks is its `UNKNOWN`: the platform may add some."""
     read = attrgetter(attribute)
-    return lambda record, _info: read(record)
+    if not isinstance(kind, GraphQLEnumType) or UNKNOWN not in kind.values:
+        return lambda record, _info: read(record)
+    labels = frozenset(kind.values)
+
+    def known(record: Any, _info: GraphQLResolveInfo[Any]) -> Any:  # noqa: ANN401
+        label = read(record)
+        return label if label is None or label in labels else UNKNOWN
+
+    return known
 
 
 def _loader(declaration: Edge) -> Callable[[Any, GraphQLResolveInfo[Any]], Any]:

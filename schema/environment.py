@@ -25,6 +25,7 @@ class EnvironmentType(Enum):
     STAGING = strawberry.enum_value("STAGING", description="Staging.")
     DEVELOPMENT = strawberry.enum_value("DEVELOPMENT", description="One member's own.")
     PREVIEW = strawberry.enum_value("PREVIEW", description="A branch's, or the root of all branches.")
+    UNKNOWN = strawberry.enum_value("UNKNOWN", description="One that the platform has and this release does not know.")
 
 
 @type_of(OrganizationRecord, description="Who owns projects.")

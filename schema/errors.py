@@ -1,10 +1,11 @@
 """What clients see of an error: a sentence and a code if it is one of ours, else an id that stands in the log too."""
 
 import secrets
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import structlog
-from graphql import GraphQLError
+from graphql import GraphQLError, OperationDefinitionNode
 from strawberry.extensions import SchemaExtension
 
 from resolvers.errors import BadInputError, UnauthenticatedError
@@ -39,15 +40,22 @@ def public(error: GraphQLError) -> GraphQLError:
     cause = error.original_error
     if cause is None and "code" in (error.extensions or {}):
         return error
-    if cause is None or isinstance(cause, GraphQLError):
-        error.extensions = {"code": "BAD_USER_INPUT"} | (error.extensions or {})
-        return error
-    extensions = extensions_of(cause)
+    if error.path is None and isinstance(cause, GraphQLError | ValueError | None):
+        # Without a path nothing was executed: the document or its variables are wrong. Python's own sentences of values
+        # that it can't read (a number of 5,000 digits) are not for clients.
+        sentence = "the document holds a value that cannot be read" if isinstance(cause, ValueError) else error.message
+        return _like(error, sentence, {"code": "BAD_USER_INPUT"} | (error.extensions or {}))
+    extensions = None if cause is None else extensions_of(cause)
     if extensions is None:
-        error_id = secrets.token_hex(8)
-        log.error("masked an error", error_id=error_id, path=error.path, exc_info=cause)
-        return _like(error, "something went wrong on our side", {"code": "INTERNAL", "errorId": error_id})
+        return _like(error, *masked(cause or error, error.path))
     return _like(error, str(cause), extensions)
+
+
+def masked(error: BaseException, path: Collection[str | int] | None = None) -> tuple[str, dict[str, Any]]:
+    """Log an error that is not ours, and return what clients see: a sentence, and the id under which it is logged."""
+    error_id = secrets.token_hex(8)
+    log.error("masked an error", error_id=error_id, path=path, exc_info=error)
+    return "something went wrong on our side", {"code": "INTERNAL", "errorId": error_id}
 
 
 def _like(error: GraphQLError, message: str, extensions: dict[str, Any]) -> GraphQLError:
@@ -61,3 +69,20 @@ class DegradedShards(SchemaExtension):
         """Return what the response's `extensions` gain."""
         degraded = self.execution_context.context.viewer.degraded
         return {"degradedShards": sorted(degraded)} if degraded else {}
+
+
+class OneOperation(SchemaExtension):
+    """Refuses a document of several operations that does not say which: strawberry would run the first."""
+
+    def on_validate(self) -> Iterator[None]:
+        """Run before a document is validated."""
+        context = self.execution_context
+        document = context.graphql_document
+        operations = [
+            node for node in (document.definitions if document else ()) if isinstance(node, OperationDefinitionNode)
+        ]
+        if len(operations) > 1 and not context._provided_operation_name:  # noqa: SLF001  the property hides whether one was
+            context.pre_execution_errors = [
+                GraphQLError("the document holds several operations: say which one in operationName")
+            ]
+        yield

@@ -22,5 +22,5 @@ class PageInfo:
 
     has_next_page: bool = column(description="Whether rows follow, or a shard that did not answer may have some.")
     has_previous_page: bool = column(description="Whether rows precede.")
-    start_cursor: str | None = column(description="Cursor of the first row; null on an empty page.")
-    end_cursor: str | None = column(description="Cursor of the last row; null on an empty page.")
+    start_cursor: str | None = column(description="Where the page before this one ends; null if it can't be told.")
+    end_cursor: str | None = column(description="Where the next page begins; null if nothing is known of it.")

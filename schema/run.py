@@ -37,6 +37,7 @@ class RunStatus(Enum):
     DELAYED = strawberry.enum_value("DELAYED", description="Will be queued at a later time.")
     EXPIRED = strawberry.enum_value("EXPIRED", description="Ended unstarted: it was not taken in its time to live.")
     TIMED_OUT = strawberry.enum_value("TIMED_OUT", description="Ended because it took longer than it may.")
+    UNKNOWN = strawberry.enum_value("UNKNOWN", description="One that the platform has and this release does not know.")
 
 
 @strawberry.enum(description="State of a run, as it is stored.")
@@ -62,6 +63,7 @@ class RawRunStatus(Enum):
     CRASHED = strawberry.enum_value("CRASHED", description="Ended because its process died.")
     EXPIRED = strawberry.enum_value("EXPIRED", description="Ended unstarted, past its time to live.")
     TIMED_OUT = strawberry.enum_value("TIMED_OUT", description="Ended because it took longer than it may.")
+    UNKNOWN = strawberry.enum_value("UNKNOWN", description="One that the platform has and this release does not know.")
 
 
 @strawberry.enum(description="How a run was triggered.")

@@ -61,7 +61,7 @@ async def serve(host: str | None, port: int | None, runs: int, seed: int) -> Non
                 expect_split=settings.run_ops_expect_control_plane_split,
             )
         )
-        url = f"http://{host}:{listener.getsockname()[1]}"
+        url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         server.greeting = _greeting(url, topology, demo)
         server.config = uvicorn.Config(
             create_app(federation, page(demo) if demo else GraphiQLConfig()),

@@ -26,6 +26,7 @@ class WaitpointType(Enum):
     DATETIME = strawberry.enum_value("DATETIME", description="A time that comes.")
     MANUAL = strawberry.enum_value("MANUAL", description="Somebody who has its token.")
     BATCH = strawberry.enum_value("BATCH", description="A batch that ends.")
+    UNKNOWN = strawberry.enum_value("UNKNOWN", description="One that the platform has and this release does not know.")
 
 
 @strawberry.enum(description="State of a waitpoint.")
@@ -35,6 +36,7 @@ class WaitpointStatus(Enum):
     WAITING = strawberry.enum_value("WAITING", description="Not complete.")
     COMPLETED = strawberry.enum_value("COMPLETED", description="Complete.")
     TIMED_OUT = strawberry.enum_value("TIMED_OUT", description="Complete with an error: nobody came in time.")
+    UNKNOWN = strawberry.enum_value("UNKNOWN", description="One that the platform has and this release does not know.")
 
 
 @type_of(WaitpointRecord, description="Something that runs wait for.")

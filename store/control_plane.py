@@ -4,6 +4,7 @@ Many are asked for in one statement, and answers are kept for half a minute: "th
 else than "not asked yet". The platform caches the same way (``controlPlaneResolver.server.ts``).
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Collection, MutableMapping
 from typing import Any, TypeVar
@@ -46,23 +47,37 @@ class ControlPlane:
     def __init__(self, primary: Database, replica: Database, ttl: float = 30.0, entries: int = 10_000) -> None:
         self.primary, self.replica = primary, replica
         self._by_key: MutableMapping[str, EnvironmentRecord] = TTLCache(entries, ttl)
+        self._asking: dict[str, asyncio.Future[EnvironmentRecord | None]] = {}
         self._projects: MutableMapping[str, ProjectRecord | None] = TTLCache(entries, ttl)
         self._organizations: MutableMapping[str, OrganizationRecord | None] = TTLCache(entries, ttl)
 
     async def environment_by_api_key(self, api_key: str) -> EnvironmentRecord | None:
         """Return the environment whose secret key this is, or None: unknown, archived, or of a deleted project.
 
-        Read from the primary. A known key is remembered by its hash; an unknown one is not, it may exist any moment.
+        Read from the primary, once for all who ask at the same time. A known key is remembered by its hash; an unknown
+        one is not, it may exist any moment.
         """
         digest = hashlib.sha256(api_key.encode()).hexdigest()
         known = self._by_key.get(digest)
         if known is not None:
             return known
+        asking = self._asking.get(digest)
+        if asking is None:
+            asking = self._asking[digest] = asyncio.ensure_future(self._environment_by_api_key(api_key, digest))
+            asking.add_done_callback(lambda done: self._asked(digest, done))
+        return await asyncio.shield(asking)
+
+    async def _environment_by_api_key(self, api_key: str, digest: str) -> EnvironmentRecord | None:
         statement = _ENVIRONMENTS.where(environment.c.api_key == api_key, environment.c.archived_at.is_(None))
         found = await self._ask(statement, EnvironmentRecord._make, ReadFrom.PRIMARY)
         for record in found:
             self._by_key[digest] = record
         return found[0] if found else None
+
+    def _asked(self, digest: str, done: "asyncio.Future[EnvironmentRecord | None]") -> None:
+        del self._asking[digest]
+        if not done.cancelled():
+            done.exception()
 
     async def projects(self, ids: Collection[str]) -> dict[str, ProjectRecord]:
         """Return projects by id; deleted ones are absent."""

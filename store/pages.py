@@ -7,16 +7,18 @@ here as in SQL (`queries.bytewise`), so that shards with different collations ag
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from store.errors import BadCursorError, ShardError
+from store.ids import can_exist
 
 EPOCH = datetime.fromtimestamp(0, UTC).replace(tzinfo=None)
 VERSION = "1"
 LONGEST_CURSOR = 600
+LAST_MILLISECOND = (datetime(9999, 12, 31) - EPOCH) // timedelta(milliseconds=1)  # noqa: DTZ001  naive UTC
 
 
 class Row(Protocol):
@@ -62,9 +64,8 @@ class Feed:
     name: str
     about: tuple[str, ...] = ()
 
-    def cursor(self, row: Row) -> str:
-        """Return the opaque cursor of a row of this list."""
-        position = Position.of(row)
+    def cursor(self, position: Position) -> str:
+        """Return the opaque cursor of a position in this list."""
         body = f"{position.milliseconds}.{position.id}"
         return base64.urlsafe_b64encode(f"{VERSION}.{self._checksum(body)}.{body}".encode()).decode().rstrip("=")
 
@@ -79,6 +80,9 @@ class Feed:
         except ValueError as error:
             raise BadCursorError from error
         if version != VERSION or checksum != self._checksum(f"{position.milliseconds}.{position.id}"):
+            raise BadCursorError
+        # The checksum is no signature: a position that somebody made up must still be one that can be asked for.
+        if not 0 <= position.milliseconds <= LAST_MILLISECOND or not can_exist(position.id):
             raise BadCursorError
         return position
 
@@ -100,19 +104,22 @@ class Window:
 class Page(Generic[R]):
     """Some rows of a list, in its order, and whether there are more on either side.
 
-    When a shard did not answer, `failures` says so and there is a next page as far as anyone knows.
+    When a shard did not answer, `failures` says so and there is a next page as far as anyone knows. `start` and `end`
+    are where to go on from; a page without rows has them too, if it was asked for from a place, or left rows out.
     """
 
     feed: Feed
     nodes: tuple[R, ...]
     has_next_page: bool
     has_previous_page: bool
-    failures: tuple[ShardError, ...] = field(default=())
+    failures: tuple[ShardError, ...] = ()
+    start: Position | None = None
+    end: Position | None = None
 
     @property
     def edges(self) -> list["Edge[R]"]:
         """The rows with their cursors."""
-        return [Edge(self.feed.cursor(row), row) for row in self.nodes]
+        return [Edge(self.feed.cursor(Position.of(row)), row) for row in self.nodes]
 
     @property
     def degraded_shards(self) -> list["Degradation"]:
@@ -126,13 +133,13 @@ class Page(Generic[R]):
 
     @property
     def start_cursor(self) -> str | None:
-        """The cursor of the first row."""
-        return self.feed.cursor(self.nodes[0]) if self.nodes else None
+        """The cursor from which the page before this one ends."""
+        return None if self.start is None else self.feed.cursor(self.start)
 
     @property
     def end_cursor(self) -> str | None:
-        """The cursor of the last row."""
-        return self.feed.cursor(self.nodes[-1]) if self.nodes else None
+        """The cursor after which the next page begins."""
+        return None if self.end is None else self.feed.cursor(self.end)
 
 
 class Degradation(NamedTuple):
@@ -175,4 +182,6 @@ def merge(
         has_next_page=bool(window.at) or bool(failures) if window.backward else more,
         has_previous_page=more if window.backward else bool(window.at),
         failures=tuple(failures),
+        start=Position.of(page[0]) if page else window.at,
+        end=Position.of(page[-1]) if page else window.at,
     )

@@ -28,6 +28,9 @@ RUN_STATUS = {
 }
 """Stored status -> public status: the platform's API version 2025-07-16 (``ApiRetrieveRunPresenter``)."""
 
+UNKNOWN = "UNKNOWN"
+"""What a state is called that the platform has and this release does not know."""
+
 QUEUED = frozenset({"QUEUED", "DELAYED", "PENDING_VERSION"})
 EXECUTING = frozenset({"EXECUTING", "DEQUEUED"})
 FAILED = frozenset({"FAILED", "CRASHED", "SYSTEM_FAILURE", "EXPIRED", "TIMED_OUT"})
@@ -73,7 +76,7 @@ class RunRecord(NamedTuple):
     @property
     def status(self) -> str:
         """The public status."""
-        return RUN_STATUS[self.raw_status]
+        return RUN_STATUS.get(self.raw_status, UNKNOWN)
 
     @property
     def tags(self) -> list[str]:
@@ -195,6 +198,8 @@ class WaitpointRecord(NamedTuple):
         """The public status: a completion that is an error is a time-out."""
         if self.raw_status == "PENDING":
             return "WAITING"
+        if self.raw_status != "COMPLETED":
+            return UNKNOWN
         return "TIMED_OUT" if self.output_is_error else "COMPLETED"
 
     @property

@@ -24,7 +24,10 @@ from store.waitpoints import blocks_by_run, waitpoint_ids_by_run, waitpoints_by_
 T = TypeVar("T")
 Answer: TypeAlias = T | ShardError
 Answers: TypeAlias = dict[str, Answer[T]]
-"""By key. A key without an entry is absent wherever it could be; an error means that a shard could not be asked."""
+"""By key. A key without an entry is absent wherever it could be; an error means that a shard could not be asked.
+
+There may be more keys than were asked for: a row is known by its friendly id and by its primary key.
+"""
 
 Query: TypeAlias = Callable[[Shard, ReadConnection], Awaitable[T]]
 KeyedQuery: TypeAlias = Callable[[Shard, ReadConnection, Collection[str]], Awaitable[Mapping[str, T]]]
@@ -166,8 +169,9 @@ class Router:
         route failed.
         """
         answers: Answers[T] = {}
-        remaining = {key: shards for key in keys if ids.can_exist(key) and (shards := route(key))}
-        if homeless := sum(not route(key) for key in keys):
+        routes = {key: route(key) for key in keys if ids.can_exist(key)}
+        remaining = {key: shards for key, shards in routes.items() if shards}
+        if homeless := len(routes) - len(remaining):
             log.warning("ids name shards that are not configured", count=homeless)
         while remaining:
             wanted: dict[ShardKey, list[str]] = {}
@@ -175,11 +179,7 @@ class Router:
                 wanted.setdefault(shards[0], []).append(key)
             legs = await asyncio.gather(*(self._leg(shard, source, query, of) for shard, of in wanted.items()))
             for (_, asked), leg in zip(wanted.items(), legs, strict=True):
-                for key in asked:
-                    if isinstance(leg, ShardError):
-                        answers[key] = leg
-                    elif key in leg:
-                        answers[key] = leg[key]
+                answers.update(dict.fromkeys(asked, leg) if isinstance(leg, ShardError) else leg)
             remaining = {
                 key: rest
                 for key, shards in remaining.items()

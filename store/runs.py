@@ -13,6 +13,9 @@ from store.tables import columns, task_run
 
 _COLUMNS = columns(task_run, RunRecord._fields)
 
+SEPARATOR = "\x1f"
+"""Between ids in one text; no id holds it."""
+
 
 async def runs_by_reference(
     connection: ReadConnection, environment_id: str, references: Collection[str]
@@ -43,8 +46,8 @@ async def runs_by_batch(
 
     `members` maps a batch to the friendly ids that it lists: a run that an idempotency key brought in is another's.
     """
-    parent = each(members, [",".join(ids) for ids in members.values()])
-    listed = any_(func.string_to_array(parent.c.more_1, ",", type_=text_array(()).type))
+    parent = each(members, [SEPARATOR.join(ids) for ids in members.values()])
+    listed = any_(func.string_to_array(parent.c.more_1, SEPARATOR, type_=text_array(()).type))
     statement = _of(environment_id).where(
         or_(task_run.c.batch_id == parent.c.id, task_run.c.friendly_id == listed)
         if any(members.values())

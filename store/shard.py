@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from typing import NewType, TypeVar
+from typing import Any, NewType, TypeVar
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, NotSupportedError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from store.errors import ShardError, ShardTimeoutError, ShardUnavailableError
+from store.errors import ShardTimeoutError, ShardUnavailableError
 from store.residency import ShardKey
 from store.tables import Catalog
 
@@ -40,7 +41,7 @@ class ReadFrom(Enum):
 
 
 class Breaker:
-    """Remembers that a database did not answer, so that the next callers need not wait to learn the same.
+    """Remembers that a database could not be reached, so that the next callers need not wait to learn the same.
 
     Opens after `threshold` failures in a row. While open, one caller a `pause` (seconds) tries; others fail at once.
     """
@@ -48,11 +49,6 @@ class Breaker:
     def __init__(self, threshold: int = 3, pause: float = 0.5, clock: Callable[[], float] = time.monotonic) -> None:
         self._threshold, self._pause, self._clock = threshold, pause, clock
         self._failures, self._next_try = 0, 0.0
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the last call was answered, or no call was made yet."""
-        return self._failures == 0
 
     def admits(self) -> bool:
         """Tell whether a caller may try now; says yes to one caller per pause while open."""
@@ -80,34 +76,56 @@ class Database:
     engine: AsyncEngine
     deadline: float = 5.0
     breaker: Breaker = field(default_factory=Breaker)
+    healthy: bool = True
+    """Whether the last query was answered, or none was asked yet."""
     checked_at: datetime | None = None
+    abandoned: set["asyncio.Future[Any]"] = field(default_factory=set)
+    """Queries that nobody waits for any more, and that have not ended."""
 
     async def read(self, query: Callable[[ReadConnection], Awaitable[T]], role: str) -> T:
         """Run a query on a connection of this database, and return what it returns.
 
-        A connection that the server dropped while it lay in the pool is replaced once: reading twice is harmless.
-        Raises `ShardUnavailableError` or `ShardTimeoutError`, which name the role.
+        Raises `ShardUnavailableError` or `ShardTimeoutError`, which name the role. A late answer says nothing of the
+        database, which may be busy with others: only a database that cannot be reached is left alone for a while.
         """
         if not self.breaker.admits():
             raise ShardUnavailableError(role)
+        work = asyncio.ensure_future(self._twice(query, role))
         try:
-            async with asyncio.timeout(self.deadline):
-                answer = await self._twice(query, role)
-        except TimeoutError as error:
-            self._failed()
-            raise ShardTimeoutError(role) from error
-        except ShardError:
-            self._failed()
+            done, _ = await asyncio.wait({work}, timeout=self.deadline)
+        finally:
+            if not work.done():
+                self._abandon(work)
+        self.checked_at = datetime.now(UTC).replace(tzinfo=None)
+        self.healthy = False
+        if not done:
+            raise ShardTimeoutError(role)
+        try:
+            answer = work.result()
+        except ShardUnavailableError:
+            self.breaker.failed()
             raise
         self.breaker.answered()
-        self.checked_at = _now()
+        self.healthy = True
         return answer
 
+    def _abandon(self, work: "asyncio.Future[Any]") -> None:
+        """Cancel work without waiting for its end: the driver takes two seconds to part from a server that hangs."""
+        self.abandoned.add(work)
+        work.add_done_callback(self.abandoned.discard)
+        work.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+        work.cancel()
+
     async def _twice(self, query: Callable[[ReadConnection], Awaitable[T]], role: str) -> T:
+        """Run a query, and once more where that is the cure: reading twice is harmless.
+
+        A connection may have been dropped while it lay in the pool; a statement may have been prepared before a table
+        was altered, which SQLAlchemy calls not supported, and forgets what it had prepared.
+        """
         try:
             return await self._once(query, role)
         except DBAPIError as error:
-            if not error.connection_invalidated:
+            if not error.connection_invalidated and not isinstance(error, NotSupportedError):
                 raise _verdict(error, role) from error
         try:
             return await self._once(query, role)
@@ -118,6 +136,8 @@ class Database:
         connection = self.engine.connect()
         try:
             await connection.start()
+        except PoolTimeoutError as error:
+            raise ShardTimeoutError(role) from error
         except Exception as error:  # whatever keeps us from a connection keeps us from the database
             if isinstance(error, DBAPIError) and error.connection_invalidated:
                 raise
@@ -129,10 +149,6 @@ class Database:
         finally:
             await connection.close()
 
-    def _failed(self) -> None:
-        self.breaker.failed()
-        self.checked_at = _now()
-
 
 QUERY_CANCELED = "57014"
 AWAY = ("08", "53", "57P", "40001", "XX")
@@ -141,7 +157,7 @@ AWAY = ("08", "53", "57P", "40001", "XX")
 
 def _verdict(error: DBAPIError, role: str) -> Exception:
     """Return what a failed statement says of its database, or the error itself if it is the statement's fault."""
-    state = str(getattr(error.orig, "sqlstate", None) or "")
+    state = _state(error)
     if state == QUERY_CANCELED:
         return ShardTimeoutError(role)
     if error.connection_invalidated or state.startswith(AWAY):
@@ -149,8 +165,8 @@ def _verdict(error: DBAPIError, role: str) -> Exception:
     return error
 
 
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
+def _state(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,10 @@ class FederationUnderTest:
         """How many statements each role executed since `listening` began."""
         return Counter(role for role, _ in self.statements)
 
+    async def reconnect(self, shard: str) -> None:
+        """Connect anew to where rows are planted: this driver remembers the labels of an enum."""
+        await self.connections[shard].reload_schema_state()
+
     def client(self) -> httpx.AsyncClient:
         """Return a client of the application, without a network between."""
         transport = httpx.ASGITransport(create_app(self.federation))

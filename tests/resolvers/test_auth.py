@@ -1,5 +1,7 @@
 """An environment's secret key is a credential; anything else is none."""
 
+import asyncio
+
 import pytest
 
 from store.residency import LEGACY
@@ -69,3 +71,12 @@ async def test_a_key_that_was_unknown_may_be_known_the_next_moment(federation: F
     tenant = await plant_tenant(federation.connections[LEGACY], apiKey=key)
     answer = await federation.answer("{ environment { id } }", key=key)
     assert answer["data"]["environment"]["id"] == f"env_{tenant.environment_id}"
+
+
+async def test_many_requests_of_one_moment_ask_for_a_key_once(federation: FederationUnderTest) -> None:
+    key = federation.tenant.api_key
+    with federation.listening():
+        asked = (federation.federation.control_plane.environment_by_api_key(key) for _ in range(50))
+        found = await asyncio.gather(*asked)
+    assert {record.id for record in found if record} == {federation.tenant.environment_id}
+    assert federation.queries == {"control plane": 1}

@@ -264,6 +264,37 @@ async def test_waitpoints_of_a_run_are_paged(federation: FederationUnderTest) ->
     assert (page["pageInfo"]["hasNextPage"], rest["pageInfo"]["hasNextPage"]) == (True, False)
 
 
+async def test_ties_to_what_is_gone_do_not_hide_those_behind_them(federation: FederationUnderTest) -> None:
+    run = await federation.run(NEW)
+    gone = sorted(ids.mint_cuid() for _ in range(3))
+    tokens = sorted([await federation.waitpoint(NEW) for _ in range(2)])
+    for token in (*gone, *tokens):
+        await federation.connect(NEW, run, token)
+    query = """query ($id: ID!, $after: String) { run(id: $id) {
+        waitpoints(first: 2, after: $after) { nodes { id } pageInfo { hasNextPage endCursor } } } }"""
+
+    walked: list[str] = []
+    after = None
+    for _ in range(3):
+        page = (await federation.ask(query, id=f"run_{run}", after=after))["run"]["waitpoints"]
+        walked += [node["id"] for node in page["nodes"]]
+        assert page["pageInfo"]["endCursor"] not in (None, after)
+        after = page["pageInfo"]["endCursor"]
+    assert walked == friendly("waitpoint", tokens)
+    assert not page["pageInfo"]["hasNextPage"]
+
+
+async def test_a_row_is_read_once_under_both_of_its_ids(federation: FederationUnderTest) -> None:
+    parent = await federation.run(NEW)
+    await federation.run(NEW, parentTaskRunId=parent)
+
+    await federation.ask(
+        "query ($id: ID!) { run(id: $id) { childRuns { nodes { parentRun { id } } } } }", id=f"run_{parent}"
+    )
+
+    assert federation.queries == {"control plane": 1, NEW: 2, LEGACY: 1}
+
+
 async def test_a_blocking_waitpoint_that_no_shard_has_is_an_error(federation: FederationUnderTest) -> None:
     run, gone = await federation.run(NEW), ids.mint_cuid()
     await federation.block(NEW, run, gone)

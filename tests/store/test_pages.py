@@ -31,7 +31,7 @@ LISTS = st.lists(ITEMS, unique_by=lambda item: item.id)
 
 def test_a_cursor_names_a_position() -> None:
     item = Item("06fiq7vkik00000000000000e1", START + timedelta(milliseconds=7))
-    assert FEED.position(FEED.cursor(item)) == Position.of(item)
+    assert FEED.position(FEED.cursor(Position.of(item))) == Position.of(item)
     assert Position.of(item).created_at == item.created_at
 
 
@@ -40,12 +40,12 @@ def test_a_cursor_names_a_position() -> None:
 )
 def test_a_cursor_of_another_list_is_told(other: Feed) -> None:
     with pytest.raises(BadCursorError):
-        other.position(FEED.cursor(Item("a", START)))
+        other.position(FEED.cursor(Position.of(Item("a", START))))
 
 
 @given(st.integers(0, 200), st.characters(codec="ascii"))
 def test_an_altered_cursor_is_told(place: int, character: str) -> None:
-    cursor = FEED.cursor(Item("06fiq7vkik00000000000000e1", START))
+    cursor = FEED.cursor(Position.of(Item("06fiq7vkik00000000000000e1", START)))
     altered = cursor[: place % len(cursor)] + character + cursor[place % len(cursor) + 1 :]
     if base64.urlsafe_b64decode(cursor + "==") == _decoded(altered):
         return
@@ -119,3 +119,17 @@ def test_a_shard_that_did_not_answer_may_have_more() -> None:
 def test_an_empty_page_has_no_cursors() -> None:
     page: Page[Item] = merge(FEED, Window(5), [[]], [])
     assert (page.start_cursor, page.end_cursor, page.has_next_page, page.edges) == (None, None, False, [])
+
+
+@pytest.mark.parametrize("position", [Position(-1, "a"), Position(10**17, "a"), Position(0, ""), Position(0, "a\0b")])
+def test_a_cursor_that_somebody_made_up_is_told(position: Position) -> None:
+    with pytest.raises(BadCursorError):
+        FEED.position(FEED.cursor(position))
+
+
+def test_an_empty_page_that_may_have_more_goes_on_from_where_it_was_asked() -> None:
+    at = Position(7, "a")
+    page: Page[Item] = merge(FEED, Window(5, at), [[]], [ShardUnavailableError("new")])
+    assert page.has_next_page
+    assert page.end_cursor is not None
+    assert FEED.position(page.end_cursor) == at
