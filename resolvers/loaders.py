@@ -29,8 +29,8 @@ LARGEST_PAGE = 100
 class Keyed(Generic[K, V]):
     """One kind of load. `ask` answers many keys: with a value, with an error for that key only, or not at all.
 
-    Values of other keys, if it has them at hand, are remembered. Kinds with one name and `about` are one kind, and share
-    a loader.
+    Values of other keys, if it has them at hand, are remembered. Kinds with one name and `about` are one kind, with
+    one loader.
     """
 
     name: str
