@@ -1,6 +1,5 @@
 """What the smaller commands do, and what `serve` shares with them."""
 
-import asyncio
 from contextlib import AsyncExitStack
 
 import typer
@@ -8,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from store.demo import Demo, plant
-from store.federation import create_engine
+from store.federation import explained, usable
 from store.home import default_home
 from store.local import local_topology
 from store.migrations import migrate as migrate_database
@@ -26,11 +25,9 @@ async def migrate() -> None:
     for shard in topology.shards:
         wanted.setdefault(shard.access.primary.dsn, (shard.access.primary, shard.catalog.variant))
     for url, variant in wanted.values():
-        engine = create_engine(url)
-        try:
-            applied = await migrate_database(engine, variant)
-        finally:
-            await engine.dispose()
+        async with usable(url) as engine:
+            with explained(f"{url.setting}: cannot migrate the database at {url.place}"):
+                applied = await migrate_database(engine, variant)
         typer.echo(f"{url.place}: {', '.join(applied) if applied else 'up to date'}")
 
 
@@ -48,17 +45,20 @@ async def seed(runs: int, seed: int) -> None:
 
 async def planted(topology: Topology, runs: int, seed: int) -> Demo:
     """Plant demo data in a topology's databases, with a progress bar."""
-    control_plane = create_engine(topology.control_plane.primary)
-    engines = {shard.key: create_engine(shard.access.primary) for shard in topology.shards}
     columns = (TextColumn("planting demo runs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    try:
-        with Progress(*columns, console=errors) as progress:
-            task = progress.add_task("", total=runs)
-            return await plant(
-                control_plane, engines, runs=runs, seed=seed, progress=lambda done: progress.advance(task, done)
-            )
-    finally:
-        await asyncio.gather(*(engine.dispose() for engine in (control_plane, *engines.values())))
+    async with AsyncExitStack() as stack:
+        control_plane = await stack.enter_async_context(usable(topology.control_plane.primary))
+        engines = {
+            shard.key: await stack.enter_async_context(usable(shard.access.primary)) for shard in topology.shards
+        }
+        stack.enter_context(
+            explained("cannot plant the demo", "check that every database runs, and was made by `runatlas migrate`")
+        )
+        progress = stack.enter_context(Progress(*columns, console=errors))
+        task = progress.add_task("", total=runs)
+        return await plant(
+            control_plane, engines, runs=runs, seed=seed, progress=lambda done: progress.advance(task, done)
+        )
 
 
 def where(references: list[str]) -> None:

@@ -5,13 +5,14 @@ database share one pool; two shards that are one database are refused.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import asyncpg
 from sqlalchemy import Table, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from store.control_plane import ControlPlane
@@ -55,8 +56,7 @@ async def open_federation(
 
     Raises `ConfigurationError` when one cannot be reached, lacks a table, or is another one under a second name.
     """
-    pools = _Pools(deadline)
-    try:
+    async with _Pools(deadline) as pools:
         control_plane, *shards = await settled(
             pools.pair(topology.control_plane, CONTROL_PLANE_TABLES),
             *(pools.pair(shard.access, shard.catalog.tables) for shard in topology.shards),
@@ -76,8 +76,6 @@ async def open_federation(
             ),
             ControlPlane(control_plane.primary, control_plane.replica, cache_ttl, cache_entries),
         )
-    finally:
-        await pools.close()
 
 
 async def settled(*work: Coroutine[Any, Any, T]) -> list[T]:
@@ -100,12 +98,19 @@ class _Pair:
 
 
 class _Pools:
-    """Opens databases; the same one is opened once, whatever roles it has."""
+    """Opens databases; the same one of the same server is opened once, whatever roles it has."""
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
-        self._engines: list[AsyncEngine] = []
-        self._databases: dict[Identity, Database] = {}
+        self._engines = AsyncExitStack()
+        self._databases: dict[tuple[Identity, str | None, object], Database] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close every connection."""
+        await self._engines.aclose()
 
     async def pair(self, access: Access, tables: Collection[Table]) -> _Pair:
         """Open a database and its replica. Raises `ConfigurationError`."""
@@ -122,26 +127,71 @@ class _Pools:
         return _Pair(primary, replica, identity, access.primary.setting)
 
     async def _open(self, url: DatabaseUrl, tables: Collection[Table]) -> tuple[Identity, Database]:
-        engine = create_engine(url)
-        self._engines.append(engine)
-        try:
+        engine = await self._engines.enter_async_context(usable(url))
+        with explained(_unusable(url)):
             async with asyncio.timeout(CONNECT_SECONDS), engine.connect() as connection:
                 row = (await connection.execute(_IDENTITY)).one()
                 columns = (await connection.execute(_COLUMNS, {"tables": [table.name for table in tables]})).all()
-        except Exception as error:
-            raise ConfigurationError(
-                f"{url.setting}: cannot use the database at {url.place}: {_reason(error)}",
-                "check that it runs, that the URL is right, and that this user may connect and read",
-            ) from error
-        _refuse_missing(url, tables, {(table, column) for table, column in columns})
+        _refuse_missing(url, tables, {(table, column) for table, column, _ in columns})
+        _refuse_unreadable(url, tables, {table for table, _, readable in columns if readable})
         identity = Identity(row.cluster, row.database, row.standby)
-        database = self._databases.setdefault(identity, Database(engine, self._deadline))
-        return identity, database
+        # A standby is told from another by its start; an address would not do, as a socket has none.
+        key = identity, url.search_path, row.started
+        return identity, self._databases.setdefault(
+            key, Database(engine, self._deadline, through_pooler=url.through_pooler)
+        )
 
-    async def close(self) -> None:
-        """Close every connection."""
-        for engine in self._engines:
-            await engine.dispose()
+
+@asynccontextmanager
+async def usable(url: DatabaseUrl) -> AsyncIterator[AsyncEngine]:
+    """Lend a pool of connections to a database that answers, or raise `ConfigurationError`."""
+    engine = create_engine(url)
+    try:
+        with explained(_unusable(url)):
+            async with asyncio.timeout(CONNECT_SECONDS), engine.connect():
+                pass
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+CHECK = "check that it runs, that the URL is right, and that this user may connect and read"
+
+
+@contextmanager
+def explained(sentence: str, hint: str = CHECK) -> Iterator[None]:
+    """Make one `ConfigurationError` of what databases raise, alone or in a group: the sentence, and why."""
+    try:
+        yield
+    except (*_FAILURES, ExceptionGroup) as error:
+        failures, rest = (
+            error.split((*_FAILURES, ConfigurationError)) if isinstance(error, ExceptionGroup) else (error, None)
+        )
+        if failures is None or rest is not None:
+            raise
+        first = _first(failures)
+        if isinstance(first, ConfigurationError):
+            raise first from error
+        raise ConfigurationError(f"{sentence}: {_reason(first)}", hint) from error
+
+
+_FAILURES = (
+    SQLAlchemyError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    UnicodeError,  # a host's name that is none
+)
+
+
+def _first(error: Exception) -> Exception:
+    """Return the first of a group, however deep, or else the error itself."""
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
+
+
+def _unusable(url: DatabaseUrl) -> str:
+    return f"{url.setting}: cannot use the database at {url.place}"
 
 
 def create_engine(url: DatabaseUrl) -> AsyncEngine:
@@ -161,15 +211,18 @@ def create_engine(url: DatabaseUrl) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=10,
         pool_use_lifo=True,
+        hide_parameters=True,  # they hold credentials, and errors are logged
     )
 
 
 _IDENTITY = text(
-    "SELECT system_identifier AS cluster, current_database() AS database, pg_is_in_recovery() AS standby"
+    "SELECT system_identifier AS cluster, current_database() AS database, pg_is_in_recovery() AS standby,"
+    " pg_postmaster_start_time() AS started"
     " FROM pg_control_system()"
 )
 _COLUMNS = text(
-    "SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+    "SELECT c.relname, a.attname, has_table_privilege(c.oid, 'SELECT') FROM pg_attribute a"
+    " JOIN pg_class c ON c.oid = a.attrelid"
     " WHERE c.relname = ANY(:tables) AND a.attnum > 0 AND NOT a.attisdropped AND pg_table_is_visible(c.oid)"
 )
 
@@ -183,6 +236,15 @@ def _refuse_missing(url: DatabaseUrl, tables: Iterable[Table], there: Collection
             raise ConfigurationError(
                 f"{url.setting}: the database at {url.place} has no {what}",
                 "`runatlas migrate` makes them in an empty database; a deployment's own is migrated by its platform",
+            )
+
+
+def _refuse_unreadable(url: DatabaseUrl, tables: Iterable[Table], readable: Collection[str]) -> None:
+    for table in tables:
+        if table.name not in readable:
+            raise ConfigurationError(
+                f'{url.setting}: the user may not read table "{table.name}" of the database at {url.place}',
+                "grant it SELECT on the platform's tables, or name another user in the URL",
             )
 
 
@@ -206,14 +268,17 @@ def _refuse_two_names(control_plane: _Pair, shards: dict[str, _Pair], *, expect_
 
 
 def _reason(error: Exception) -> str:
-    """Return why a connection failed, in words that hold no secret."""
+    """Return why a database could not be used, in one line that holds no secret."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, TimeoutError):
             return "no answer in time"
         if isinstance(cause, OSError):
-            return (cause.strerror or type(cause).__name__).lower()
-        if isinstance(cause, asyncpg.PostgresError):
-            return str(cause.args[0])
+            return (cause.strerror or str(cause) or type(cause).__name__).lower()
+        # The driver's other complaints of a value quote it.
+        if isinstance(cause, (asyncpg.PostgresError, asyncpg.ClientConfigurationError)) or (
+            isinstance(cause, asyncpg.InterfaceError) and not isinstance(cause, ValueError)
+        ):
+            return " ".join(str(cause.args[0] if cause.args else cause).split())
         cause = cause.__cause__
     return type(error).__name__

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -44,8 +44,8 @@ class Settings(BaseSettings):
         """Return the second-generation shards: key -> (URL, replica's URL), in the order of their keys."""
         found = {
             (match["key"].lower(), bool(match["replica"])): SecretStr(value)
-            for name, value in os.environ.items()
-            if (match := SHARD_SETTING.fullmatch(name)) and value
+            for name, value in _environ().items()
+            if (match := SHARD_SETTING.fullmatch(name))
         }
         for key, is_replica in found:
             if is_replica and (key, False) not in found:
@@ -57,9 +57,9 @@ class Settings(BaseSettings):
         return {key: (found[key, False], found.get((key, True))) for key in keys}
 
 
-def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+def load_settings() -> Settings:
     """Return the environment's settings, or raise `ConfigurationError` for a name or a value that makes no sense."""
-    _refuse_unknown(environ)
+    _refuse_unknown(_environ())
     try:
         return Settings()
     except ValidationError as error:
@@ -68,8 +68,13 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         raise ConfigurationError(f"{name}: {first['msg'].lower()}", f"correct {name}, or unset it") from error
 
 
-def _refuse_unknown(environ: Mapping[str, str]) -> None:
-    """Refuse names that are ours and unknown, and names of the platform that are ones we know, misspelt."""
+def _environ() -> dict[str, str]:
+    """Return what the environment sets, as `Settings` reads it: in any case, and empty is unset."""
+    return {name.upper(): value for name, value in os.environ.items() if value}
+
+
+def _refuse_unknown(environ: Collection[str]) -> None:
+    """Refuse names that are ours and unknown, and names of the platform that are probably one we miss, misspelt."""
     known = [name.upper() for name in Settings.model_fields]
     for name in sorted(environ):
         if name in known or SHARD_SETTING.fullmatch(name):
@@ -78,7 +83,7 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
         if not ours and not name.startswith(("RUN_OPS_", "DATABASE_", "CONTROL_PLANE_")):
             continue
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.85 if ours else 0.9)
-        if close:
+        if close and (ours or close[0] not in environ):
             raise ConfigurationError(f"there is no setting {name}", f"did you mean {close[0]}?")
         if ours:
             raise ConfigurationError(

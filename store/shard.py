@@ -76,6 +76,8 @@ class Database:
     engine: AsyncEngine
     deadline: float = 5.0
     breaker: Breaker = field(default_factory=Breaker)
+    through_pooler: bool = False
+    """Whether each transaction may go to another server: then a query must be one, for it is prepared and run."""
     healthy: bool = True
     """Whether the last query was answered, or none was asked yet."""
     checked_at: datetime | None = None
@@ -144,7 +146,10 @@ class Database:
             log.warning("cannot connect", role=role, error=type(error).__name__)
             raise ShardUnavailableError(role) from error
         try:
-            await connection.execution_options(isolation_level="AUTOCOMMIT", **{ROLE: role})
+            options: dict[str, Any] = {ROLE: role}
+            if not self.through_pooler:
+                options["isolation_level"] = "AUTOCOMMIT"
+            await connection.execution_options(**options)
             return await query(ReadConnection(connection))
         finally:
             await connection.close()

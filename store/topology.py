@@ -10,6 +10,9 @@ from store.settings import Settings
 from store.tables import DEDICATED, FULL, Catalog
 from store.urls import DatabaseUrl, parse_url
 
+NAMES = ("CONTROL_PLANE_DATABASE", "DATABASE", "RUN_OPS_LEGACY_DATABASE", "RUN_OPS_DATABASE")
+"""Settings of a database: each with _URL, and with _READ_REPLICA_URL for its replica."""
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -41,39 +44,36 @@ class Topology:
         """Return what the settings describe, or raise `ConfigurationError`.
 
         Shards are read whenever their URLs are there; minting is another matter. `RUN_OPS_SPLIT_ENABLED=false` leaves
-        the one database of the control plane.
+        the one database of the control plane. What is given has to make sense, whether it is used or not.
         """
-        name = "CONTROL_PLANE_DATABASE" if settings.control_plane_database_url else "DATABASE"
-        control_plane = _access(settings, name)
+        given = {name: _access(settings, name) for name in NAMES}
+        control_plane = given["CONTROL_PLANE_DATABASE"] or given["DATABASE"]
+        second_generation = [
+            (ShardKey(key), _parsed(f"RUN_OPS_SHARD_{key.upper()}_DATABASE", url, replica))
+            for key, (url, replica) in settings.shard_urls().items()
+        ]
         if control_plane is None:
             raise ConfigurationError(
-                "RUN_OPS_DATABASE_URL is set, but DATABASE_URL is not",
+                "no control plane: DATABASE_URL is not set",
                 "set DATABASE_URL to the database of the organizations, projects and environments",
             )
-        legacy = ShardAccess(LEGACY, FULL, _access(settings, "RUN_OPS_LEGACY_DATABASE") or control_plane)
-        new = _access(settings, "RUN_OPS_DATABASE")
+        new = given["RUN_OPS_DATABASE"]
         if settings.run_ops_split_enabled is False:
             return cls(control_plane, (ShardAccess(LEGACY, FULL, control_plane),))
         if settings.run_ops_split_enabled and new is None:
             raise ConfigurationError(
                 "RUN_OPS_SPLIT_ENABLED is true, but RUN_OPS_DATABASE_URL is not set", "set it, or unset the former"
             )
-        others = [(NEW, new)] if new else []
-        for key, (url, replica) in settings.shard_urls().items():
-            others.append((ShardKey(key), _parsed(f"RUN_OPS_SHARD_{key.upper()}_DATABASE", url, replica)))
+        legacy = ShardAccess(LEGACY, FULL, given["RUN_OPS_LEGACY_DATABASE"] or control_plane)
+        others = [*([(NEW, new)] if new else []), *second_generation]
         shards = (legacy, *(ShardAccess(key, DEDICATED, access) for key, access in others))
         return cls(control_plane, shards, ShardKey(settings.run_ops_ksuid_residency))
 
 
 def names_databases(settings: Settings) -> bool:
-    """Tell whether any database was given; if none was, runatlas brings its own."""
-    return bool(
-        settings.database_url
-        or settings.control_plane_database_url
-        or settings.run_ops_database_url
-        or settings.run_ops_legacy_database_url
-        or settings.shard_urls()
-    )
+    """Tell whether anything is said of databases, be it enough or not; if nothing is, runatlas brings its own."""
+    urls = (getattr(settings, f"{name.lower()}{end}_url") for name in NAMES for end in ("", "_read_replica"))
+    return any(urls) or bool(settings.shard_urls()) or settings.run_ops_split_enabled is not None
 
 
 def _access(settings: Settings, name: str) -> Access | None:

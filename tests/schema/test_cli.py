@@ -1,5 +1,6 @@
 """The command line as people use it: started, asked, stopped; and what it says when it cannot."""
 
+import asyncio
 import json
 import os
 import re
@@ -13,9 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from store.embedded import Cluster, two_installations
+from store.residency import LEGACY, NEW, ShardKey
+from tests.conftest import MakeDatabase
 
 RUNATLAS = Path(sys.executable).parent / "runatlas"
 CLEAN = {
@@ -127,11 +131,14 @@ def test_one_home_is_served_once(home: Path) -> None:
             {"DATABASE_URL": "postgresql://u:s3cret@127.0.0.1:1/d"},
             "DATABASE_URL: cannot use the database at 127.0.0.1:1/d",
         ),
+        ({"RUN_OPS_SPLIT_ENABLED": "true"}, "no control plane: DATABASE_URL is not set"),
+        ({"DATABASE_READ_REPLICA_URL": "postgresql://u:s3cret@h/d"}, "but DATABASE_URL is not"),
         ({"RUNATLAS_HOME": "/proc/nowhere"}, "/proc/nowhere"),
     ],
 )
 def test_what_cannot_be_served_is_one_line_with_a_hint(environ: dict[str, str], sentence: str) -> None:
-    refused = command("serve", "--port", "0", **environ)
+    # Were it served after all, then not from the home of whoever runs the suite.
+    refused = command("serve", "--port", "0", **{"RUNATLAS_HOME": "/proc/nowhere", **environ})
     (line,) = refused.stderr.splitlines()
     assert refused.returncode == 1
     assert line.startswith("runatlas: ")
@@ -180,6 +187,74 @@ def test_migrate_makes_the_tables_once_and_never_a_deployments(tmp_path: Path) -
     assert [line.split(": ")[1] for line in again.stdout.splitlines()] == ["up to date"] * 2
     assert live.returncode == 1
     assert "live deployment" in live.stderr
+
+
+def one_line(refused: subprocess.CompletedProcess[str]) -> str:
+    """Return the last line of what a command said when it failed, after the bar that it may have drawn."""
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert "Traceback" not in refused.stderr
+    line = refused.stderr.splitlines()[-1]
+    assert line.startswith("runatlas: ")
+    assert "(hint: " in line
+    assert refused.stderr.count("(hint: ") == 1
+    return line
+
+
+@pytest.mark.parametrize("words", [("migrate",), ("seed", "--runs", "200")], ids=lambda words: words[0])
+def test_a_database_that_cannot_be_used_is_one_line(words: tuple[str, ...], clusters: dict[ShardKey, Cluster]) -> None:
+    for url, why in (
+        ("postgresql://u:s3cret@127.0.0.1:1/d", "connect call failed"),
+        (clusters[LEGACY].url("nope"), 'database "nope" does not exist'),
+    ):
+        line = one_line(command(*words, DATABASE_URL=url))
+        assert line.startswith("runatlas: DATABASE_URL: cannot use the database at ")
+        assert why in line
+        assert "s3cret" not in line
+
+
+async def test_a_database_without_the_tables_of_a_control_plane_is_one_line(make_database: MakeDatabase) -> None:
+    line = one_line(command("seed", "--runs", "200", DATABASE_URL=await make_database(NEW, "no_flags")))
+    assert line.startswith('runatlas: cannot plant the demo: relation "FeatureFlag" does not exist (hint: ')
+
+
+async def test_a_database_that_dies_while_it_is_planted_is_one_line(make_database: MakeDatabase) -> None:
+    control_plane, new = await make_database(LEGACY, "dying"), await make_database(NEW, "dying")
+    connection = await asyncpg.connect(new)
+    try:
+        async with connection.transaction():
+            # It can be read, but not written.
+            await connection.execute('LOCK TABLE "TaskRun" IN SHARE MODE')
+            process = await asyncio.create_subprocess_exec(
+                RUNATLAS,
+                *("seed", "--runs", "200"),
+                env={**CLEAN, "DATABASE_URL": control_plane, "RUN_OPS_DATABASE_URL": new},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            try:
+                async with asyncio.timeout(60):
+                    while not await connection.fetchval(END_WAITING):
+                        assert process.returncode is None
+                    said, complaint = await process.communicate()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+    finally:
+        await connection.close()
+    assert process.returncode is not None
+    line = one_line(subprocess.CompletedProcess((), process.returncode, said.decode(), complaint.decode()))
+    assert line.startswith("runatlas: cannot plant the demo: ")
+    assert "terminating connection due to administrator command (hint: " in line
+
+
+END_WAITING = """
+    SELECT coalesce(bool_or(pg_terminate_backend(pid)), false) FROM pg_locks
+    WHERE NOT granted AND relation = '"TaskRun"'::regclass
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+"""Ends the connections that wait for a lock on the runs, and tells whether there were any."""
 
 
 def test_the_rest_of_the_commands_answer() -> None:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from store.embedded import Cluster
 from store.errors import ConfigurationError
-from store.federation import Federation, open_federation
+from store.federation import Federation, create_engine, explained, open_federation
 from store.residency import LEGACY, NEW, ShardKey
 from store.router import Router
 from store.shard import Shard
@@ -103,11 +105,146 @@ async def test_a_standby_is_a_replica(urls: Urls, clusters: dict[ShardKey, Clust
         await asyncio.to_thread(standby.stop)
 
 
+async def test_two_standbys_of_one_primary_are_two_pools(
+    urls: Urls, clusters: dict[ShardKey, Cluster], tmp_path: Path
+) -> None:
+    standbys: list[Cluster] = []
+    try:
+        for name in ("first", "second"):
+            standbys.append(await asyncio.to_thread(clusters[LEGACY].base_backup, tmp_path / name))
+            await asyncio.to_thread(standbys[-1].start)
+        first, second = (standby.url("runatlas") for standby in standbys)
+        cp = access("DATABASE_URL", urls[LEGACY], replica=first)
+        legacy = access("RUN_OPS_LEGACY_DATABASE_URL", urls[LEGACY], replica=second)
+        async with open_federation(Topology(cp, (ShardAccess(LEGACY, FULL, legacy),))) as federation:
+            assert pools(federation) == 3
+            assert federation.router.shards[LEGACY].primary is federation.control_plane.primary
+    finally:
+        for standby in standbys:
+            await asyncio.to_thread(standby.stop)
+
+
+async def test_one_server_that_is_reached_in_two_ways_is_one_pool(
+    urls: Urls, clusters: dict[ShardKey, Cluster], tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(clusters[LEGACY].socket_directory)
+    cp = access("DATABASE_URL", urls[LEGACY])
+    legacy = access("RUN_OPS_LEGACY_DATABASE_URL", f"postgresql://runatlas@/runatlas?host={link}")
+    async with open_federation(Topology(cp, (ShardAccess(LEGACY, FULL, legacy),))) as federation:
+        assert pools(federation) == 1
+
+
+async def with_a_second_schema(url: str) -> str:
+    """Give a database the same tables in a schema `Tenant` too, and return the URL of those."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute('CREATE SCHEMA "Tenant"')
+        for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+            name = row["tablename"]
+            await connection.execute(f'CREATE TABLE "Tenant"."{name}" (LIKE public."{name}")')
+    finally:
+        await connection.close()
+    return f"{url}&schema=Tenant"
+
+
+async def test_two_schemas_of_one_database_are_two_pools(make_database: MakeDatabase) -> None:
+    url = await make_database(LEGACY, "schemas")
+    cp, legacy = access("DATABASE_URL", url), access("RUN_OPS_LEGACY_DATABASE_URL", await with_a_second_schema(url))
+    async with open_federation(Topology(cp, (ShardAccess(LEGACY, FULL, legacy),))) as federation:
+        assert pools(federation) == 2
+        async with federation.router.shards[LEGACY].primary.engine.connect() as connection:
+            assert await connection.scalar(text("SELECT current_schema()")) == "Tenant"
+
+
+async def test_two_shards_in_two_schemas_of_one_database_are_refused(urls: Urls, make_database: MakeDatabase) -> None:
+    url = await make_database(NEW, "schemas")
+    cp, new = access("DATABASE_URL", urls[LEGACY]), access("RUN_OPS_DATABASE_URL", url)
+    again = access("RUN_OPS_SHARD_A_DATABASE_URL", await with_a_second_schema(url))
+    shards = (
+        ShardAccess(LEGACY, FULL, cp),
+        ShardAccess(NEW, DEDICATED, new),
+        ShardAccess(ShardKey("a"), DEDICATED, again),
+    )
+    refusal = await refused(Topology(cp, shards))
+    assert str(refusal) == "RUN_OPS_DATABASE_URL and RUN_OPS_SHARD_A_DATABASE_URL are one database, 'schemas'"
+
+
+@pytest.mark.parametrize("query", ["&schema=public", "&schema=public&pgbouncer=true"])
+async def test_the_schema_public_is_not_sent(urls: Urls, query: str) -> None:
+    """A pooler refuses a connection that begins with a search path."""
+    engine = create_engine(parse_url("DATABASE_URL", urls[LEGACY] + query))
+    try:
+        async with engine.connect() as connection:
+            source = await connection.scalar(text("SELECT source FROM pg_settings WHERE name = 'search_path'"))
+    finally:
+        await engine.dispose()
+    assert source != "client"
+
+
+async def test_an_error_of_a_statement_holds_none_of_its_parameters(urls: Urls) -> None:
+    engine = create_engine(parse_url("DATABASE_URL", urls[LEGACY]))
+    try:
+        async with engine.connect() as connection:
+            with pytest.raises(DBAPIError) as failure:
+                await connection.execute(text("SELECT FROM nowhere WHERE key = :key"), {"key": "tr_prod_s3cret"})
+    finally:
+        await engine.dispose()
+    assert "nowhere" in str(failure.value)
+    assert "s3cret" not in str(failure.value)
+
+
+async def test_a_table_that_the_user_may_not_read_is_named(make_database: MakeDatabase) -> None:
+    url = await make_database(LEGACY, "unreadable")
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("CREATE ROLE reader LOGIN")
+        await connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+        cp = access("DATABASE_URL", url.replace("runatlas@", "reader@"))
+        topology = Topology(cp, (ShardAccess(LEGACY, FULL, cp),))
+        async with open_federation(topology):
+            pass
+        await connection.execute('REVOKE SELECT ON "Waitpoint" FROM reader')
+        refusal = await refused(topology)
+    finally:
+        await connection.execute("DROP OWNED BY reader; DROP ROLE reader")
+        await connection.close()
+    assert str(refusal).startswith('DATABASE_URL: the user may not read table "Waitpoint" of the database at ')
+    assert "SELECT" in refusal.hint
+
+
+def test_failures_in_a_group_are_one_sentence() -> None:
+    with pytest.raises(ConfigurationError) as refusal, explained("cannot plant"):
+        raise ExceptionGroup("", [ExceptionGroup("", [asyncpg.AdminShutdownError("going\ndown")]), OSError()])
+    assert str(refusal.value) == "cannot plant: going down"
+
+
+def test_a_refusal_in_a_group_is_itself() -> None:
+    with pytest.raises(ConfigurationError, match="no such thing") as refusal, explained("cannot plant"):
+        raise ExceptionGroup("", [ConfigurationError("no such thing", "make one")])
+    assert refusal.value.hint == "make one"
+
+
+@pytest.mark.parametrize("bug", [KeyError("x"), ExceptionGroup("", [OSError(), KeyError("x")])])
+def test_a_mistake_of_ours_is_not_explained_away(bug: Exception) -> None:
+    with pytest.raises(type(bug)) as raised, explained("cannot plant"):
+        raise bug
+    assert raised.value is bug
+
+
+def test_a_value_that_the_driver_quotes_is_not_told() -> None:
+    quoting = type("DataError", (asyncpg.InterfaceError, ValueError), {})("invalid input: 's3cret'")
+    with pytest.raises(ConfigurationError) as refusal, explained("cannot plant"):
+        raise quoting
+    assert "s3cret" not in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     ("url", "why"),
     [
         ("postgresql://u:s3cret@127.0.0.1:1/d", "connect call failed"),
         ("postgresql://u:s3cret@/d?host=/nowhere", "no such file"),
+        ("postgresql://u:s3cret@127.0.0.1:1/d?sslmode=verify-full&sslrootcert=/nowhere", "no such file"),
     ],
 )
 async def test_a_database_that_is_not_there_is_named_without_its_password(urls: Urls, url: str, why: str) -> None:
