@@ -1,15 +1,48 @@
 """Batches: by id, and what they list."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
-from resolvers.loaders import Keyed
+from resolvers.loaders import Keyed, PageArguments
 from resolvers.viewer import Viewer
-from store.records import BatchRecord
+from store.filters import BatchFilter, digest
+from store.pages import Feed, Page
+from store.records import RUN_STATUS, UNKNOWN, BatchErrorRecord, BatchRecord, StatusCount
 from store.router import Answers
 
 
 async def _batches(viewer: Viewer, references: Sequence[str]) -> Answers[BatchRecord]:
     return await viewer.router.batches(viewer.environment_id, references, viewer.source)
+
+
+async def page(
+    viewer: Viewer, environment_id: str, narrowing: BatchFilter, arguments: PageArguments
+) -> Page[BatchRecord] | None:
+    """Return a page of an environment's batches over all shards. Raises `BadInputError` or `BadCursorError`."""
+    if environment_id != viewer.environment_id:
+        return None
+    feed = Feed("environment.batches", (environment_id, digest(narrowing)))
+    conditions = narrowing.conditions(viewer.now)
+    found = await viewer.router.batch_page(environment_id, conditions, feed, arguments.window(feed), viewer.source)
+    viewer.note(found)
+    return found
+
+
+async def _errors(viewer: Viewer, batch_ids: Sequence[str]) -> Answers[list[BatchErrorRecord]]:
+    answers = await viewer.router.errors_by_batch(batch_ids, viewer.source)
+    return {batch_id: answers.get(batch_id, []) for batch_id in batch_ids}
+
+
+async def _statuses(viewer: Viewer, batch_ids: Sequence[str]) -> Mapping[str, list[StatusCount]]:
+    """Return how many runs of batches are in each public status; several stored statuses are one."""
+    stored = await viewer.router.statuses_by_batch(viewer.environment_id, batch_ids, viewer.source)
+    found: dict[str, list[StatusCount]] = {}
+    for batch_id, counts in stored.items():
+        sums = Counter[str]()
+        for raw, count in counts.items():
+            sums[RUN_STATUS.get(raw, UNKNOWN)] += count
+        found[batch_id] = [StatusCount(status, count) for status, count in sorted(sums.items())]
+    return found
 
 
 async def _listed_runs(viewer: Viewer, references: Sequence[str]) -> Answers[list[str]]:
@@ -18,6 +51,12 @@ async def _listed_runs(viewer: Viewer, references: Sequence[str]) -> Answers[lis
 
 by_reference: Keyed[str, BatchRecord] = Keyed("batch", _batches)
 """A batch by friendly id (``batch_...``) or primary key."""
+
+errors: Keyed[str, list[BatchErrorRecord]] = Keyed("batch.errors", _errors)
+"""Why items of a batch became no runs, by the batch's primary key, in the order of the items."""
+
+status_counts: Keyed[str, list[StatusCount]] = Keyed("batch.statusCounts", _statuses)
+"""How many runs of a batch are in each status, by the batch's primary key, over all shards."""
 
 listed_runs: Keyed[str, list[str]] = Keyed("batch.runIds", _listed_runs)
 """The friendly ids of the runs that a batch lists, in its order."""

@@ -37,6 +37,14 @@ async def _of_organization(
     return {id_: [project] if project and own.organization_id == id_ else [] for id_ in organization_ids}
 
 
+async def _tasks(viewer: Viewer, environment_ids: Sequence[str]) -> Mapping[str, list[str]]:
+    own = viewer.environment_id
+    return {own: await viewer.control_plane.task_identifiers(own)} if own in environment_ids else {}
+
+
+tasks: Keyed[str, list[str]] = Keyed("environment.taskIdentifiers", _tasks)
+"""The tasks that an environment ever had, by its primary key."""
+
 by_id: Keyed[str, EnvironmentRecord] = Keyed("environment", _environments)
 """An environment by primary key."""
 

@@ -47,7 +47,15 @@ class PageArguments:
     last: int | None = None
     before: str | None = None
 
-    def window(self, feed: Feed, default: int = DEFAULT_PAGE) -> Window:
+    def size(self, default: int = DEFAULT_PAGE) -> int:
+        """Return how many rows are asked for. Raises `BadInputError` for none, or for more than a page holds."""
+        name, size = ("first", self.first) if self.last is None else ("last", self.last)
+        size = default if size is None else size
+        if not 1 <= size <= LARGEST_PAGE:
+            raise BadInputError(f"{name} must be from 1 to {LARGEST_PAGE}, not {size}")
+        return size
+
+    def window(self, feed: Feed, default: int = DEFAULT_PAGE, *, oldest_first: bool = False) -> Window:
         """Return the window of a list that the arguments name. Raises `BadInputError` or `BadCursorError`."""
         if self.first is not None and self.last is not None:
             raise BadInputError("first and last exclude each other: give one of them")
@@ -56,12 +64,9 @@ class PageArguments:
         backward = self.last is not None or (self.first is None and self.before is not None)
         if (self.after if backward else self.before) is not None:
             raise BadInputError("first goes with after, and last goes with before")
-        name, size = ("last", self.last) if backward else ("first", self.first)
-        size = default if size is None else size
-        if not 1 <= size <= LARGEST_PAGE:
-            raise BadInputError(f"{name} must be from 1 to {LARGEST_PAGE}, not {size}")
+        size = self.size(default)
         cursor = self.before if backward else self.after
-        return Window(size, None if cursor is None else feed.position(cursor), backward)
+        return Window(size, None if cursor is None else feed.position(cursor), backward, oldest_first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ class Listed(Generic[V]):
             pages = await self.ask(asking, {parent: self.feed(parent) for parent in parents}, window)
             for page in pages.values():
                 if isinstance(page, Page):
-                    asking.degraded.update((failure.shard, failure) for failure in page.failures)
+                    asking.note(page)
             return pages
 
         return viewer.load(Keyed(self.name, ask, window), parent)

@@ -1,23 +1,55 @@
 """Runs: by id, and the lists in which they stand."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from resolvers import batches
-from resolvers.loaders import Keyed, Listed
+from resolvers.loaders import Keyed, Listed, PageArguments
 from resolvers.viewer import Viewer
 from store.errors import ShardError
+from store.filters import RunFilter, digest
 from store.pages import Feed, Page, Window
-from store.records import RunRecord
+from store.records import CountRecord, RunRecord
 from store.router import Answers
+
+MOST_COUNTED = 10_000
 
 
 async def _runs(viewer: Viewer, references: Sequence[str]) -> Answers[RunRecord]:
     return await viewer.router.runs(viewer.environment_id, references, viewer.source)
 
 
-async def _all(viewer: Viewer, feeds: Mapping[str, Feed], window: Window) -> Mapping[str, Page[RunRecord]]:
+async def page(
+    viewer: Viewer, environment_id: str, narrowing: RunFilter, arguments: PageArguments, *, oldest_first: bool = False
+) -> Page[RunRecord] | None:
+    """Return a page of an environment's runs over all shards. Raises `BadInputError` or `BadCursorError`."""
+    if environment_id != viewer.environment_id:
+        return None
+    feed = Feed("environment.runs", (environment_id, digest(narrowing), str(oldest_first)))
+    window = arguments.window(feed, oldest_first=oldest_first)
+    conditions = narrowing.conditions(viewer.now)
+    found = await viewer.router.run_page(environment_id, conditions, feed, window, viewer.source)
+    viewer.note(found)
+    return replace(found, counted=(environment_id, narrowing))
+
+
+async def _counts(viewer: Viewer, keys: Sequence[tuple[str, RunFilter]]) -> Mapping[tuple[str, RunFilter], CountRecord]:
+    async def count(key: tuple[str, RunFilter]) -> CountRecord:
+        total, failures = await viewer.router.count_runs(
+            key[0], key[1].conditions(viewer.now), MOST_COUNTED, viewer.source
+        )
+        return CountRecord(min(total, MOST_COUNTED), not failures and total <= MOST_COUNTED)
+
+    return dict(zip(keys, await asyncio.gather(*(count(key) for key in keys)), strict=True))
+
+
+async def _any(viewer: Viewer, environment_ids: Sequence[str]) -> Mapping[str, bool | ShardError]:
     own = viewer.environment_id
-    return {own: await viewer.router.run_page(own, feeds[own], window, viewer.source)} if own in feeds else {}
+    if own not in environment_ids:
+        return {}
+    total, failures = await viewer.router.count_runs(own, (), 1, viewer.source)
+    return {own: failures[0] if failures and not total else total > 0}
 
 
 async def _children(viewer: Viewer, feeds: Mapping[str, Feed], window: Window) -> Mapping[str, Page[RunRecord]]:
@@ -54,8 +86,11 @@ async def _blocked(viewer: Viewer, feeds: Mapping[str, Feed], window: Window) ->
 by_reference: Keyed[str, RunRecord] = Keyed("run", _runs)
 """A run by friendly id (``run_...``) or primary key."""
 
-of_environment: Listed[RunRecord] = Listed("environment.runs", _all)
-"""All runs of an environment, over all shards."""
+counts: Keyed[tuple[str, RunFilter], CountRecord] = Keyed("environment.runs.totalCount", _counts)
+"""How many runs an environment has that a filter lets through, counted up to a limit."""
+
+has_any: Keyed[str, bool] = Keyed("environment.hasAnyRuns", _any)
+"""Whether an environment has any run on any shard, by primary key."""
 
 children: Listed[RunRecord] = Listed("run.childRuns", _children)
 """The runs that a run triggered."""

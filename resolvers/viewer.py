@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Hashable, Iterable
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from resolvers.loaders import Keyed, Loader
 from store.errors import ShardError
 from store.federation import Federation
+from store.pages import Page
 from store.records import EnvironmentRecord
 from store.shard import ReadFrom
 
@@ -22,6 +24,8 @@ class Viewer:
         self.control_plane = federation.control_plane
         self.environment = environment
         self.source = ReadFrom.REPLICA
+        self.now = datetime.now(UTC).replace(tzinfo=None)
+        """The moment of the request: every period of it ends here, on every shard."""
         self.degraded: dict[str, ShardError] = {}
         """Shards whose rows are missing from some page of this request, by key."""
         self._loaders: dict[Keyed[Any, Any], Loader[Any, Any]] = {}
@@ -45,6 +49,10 @@ class Viewer:
             if isinstance(answer, BaseException) and not isinstance(answer, ShardError):
                 raise answer
         return [answer for answer in answers if isinstance(answer, ShardError) or not isinstance(answer, BaseException)]
+
+    def note(self, page: Page[Any]) -> None:
+        """Remember whose rows a page lacks, to say it once in the response."""
+        self.degraded.update((failure.shard, failure) for failure in page.failures)
 
     def wrote(self) -> None:
         """Read from primaries from now on, with fresh loaders: whatever was loaded may be old."""

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from resolvers.loaders import Keyed, Listed
+from resolvers.loaders import Keyed, Listed, PageArguments
+from resolvers.payloads import Payload, decode
 from resolvers.viewer import Viewer
 from store.errors import ShardError
+from store.filters import TokenFilter, digest
 from store.pages import Feed, Page, Position, Window
 from store.records import BlockRecord, WaitpointRecord
 from store.router import Answers
@@ -12,6 +14,24 @@ from store.router import Answers
 
 async def _waitpoints(viewer: Viewer, references: Sequence[str]) -> Answers[WaitpointRecord]:
     return await viewer.router.waitpoints(viewer.environment_id, references, viewer.source)
+
+
+async def token_page(
+    viewer: Viewer, environment_id: str, narrowing: TokenFilter, arguments: PageArguments
+) -> Page[WaitpointRecord] | None:
+    """Return a page of an environment's tokens over all shards. Raises `BadInputError` or `BadCursorError`."""
+    if environment_id != viewer.environment_id:
+        return None
+    feed = Feed("environment.waitpointTokens", (environment_id, digest(narrowing)))
+    conditions = narrowing.conditions(viewer.now)
+    found = await viewer.router.token_page(environment_id, conditions, feed, arguments.window(feed), viewer.source)
+    viewer.note(found)
+    return found
+
+
+async def _outputs(viewer: Viewer, ids: Sequence[str]) -> Mapping[str, Payload | ShardError | None]:
+    answers = await viewer.router.outputs(viewer.environment_id, ids, viewer.source)
+    return {id_: answer if isinstance(answer, ShardError) else decode(*answer) for id_, answer in answers.items()}
 
 
 async def _blocks(viewer: Viewer, run_ids: Sequence[str]) -> Answers[list[BlockRecord]]:
@@ -60,6 +80,9 @@ def _place(waitpoint_id: str, loaded: Mapping[str, WaitpointRecord | ShardError 
 
 by_reference: Keyed[str, WaitpointRecord] = Keyed("waitpoint", _waitpoints)
 """A waitpoint by friendly id (``waitpoint_...``) or primary key, from whichever shard has it."""
+
+outputs: Keyed[str, Payload | None] = Keyed("waitpoint.output", _outputs)
+"""The output of a waitpoint, decoded, by primary key."""
 
 blocking: Keyed[str, list[BlockRecord]] = Keyed("run.blockedBy", _blocks)
 """The edges that block a run now, by the run's primary key."""

@@ -7,8 +7,10 @@ import strawberry
 
 from resolvers import batches, environments, runs
 from schema.declare import column, edge, forward_listing, type_of
-from schema.node import Node
+from schema.node import Node, PageInfo
 from schema.scalars import DateTime
+from schema.shard import ShardDegradation
+from schema.status import RunStatus
 from store.records import BatchRecord
 
 if TYPE_CHECKING:
@@ -26,6 +28,25 @@ class BatchStatus(Enum):
     PARTIAL_FAILED = strawberry.enum_value("PARTIAL_FAILED", description="Some of its items became no runs.")
     ABORTED = strawberry.enum_value("ABORTED", description="None of its items became a run.")
     UNKNOWN = strawberry.enum_value("UNKNOWN", description="One that the platform has and this release does not know.")
+
+
+@strawberry.type(description="Why an item of a batch became no run.")
+class BatchError:
+    """The type of that name; its record is `store.records.BatchErrorRecord`."""
+
+    index: int = column("item_index", description="Which item of the batch, from 0.")
+    task_identifier: str = column(description="Which task it was for.")
+    error: str = column(description="Why.")
+    error_code: str | None = column(description="The platform's code for that.")
+    created_at: DateTime = column(description="When.")
+
+
+@strawberry.type(description="How many runs are in a state.")
+class StatusCount:
+    """The type of that name; its record is `store.records.StatusCount`."""
+
+    status: RunStatus = column(description="The state.")
+    count: int = column("runs", description="How many.")
 
 
 @type_of(BatchRecord, description="Runs that were triggered together.")
@@ -57,4 +78,30 @@ class Batch(Node):
     )
     runs: Annotated["RunConnection", strawberry.lazy("schema.run")] | None = forward_listing(
         runs.of_batch, description="Its runs, newest first: its own, and those of other batches that it lists."
+    )
+    errors: list[BatchError] | None = edge(
+        batches.errors, "id", always=True, description="Why items became no runs, in the order of the items."
+    )
+    status_counts: list[StatusCount] | None = edge(
+        batches.status_counts, "id", always=True, description="How many of its own runs are in each state."
+    )
+
+
+@strawberry.type(description="A batch in a list.")
+class BatchEdge:
+    """The type of that name; its record is `store.pages.Edge`."""
+
+    cursor: str = column(description="Where this batch stands in the list.")
+    node: Batch = column(description="The batch.")
+
+
+@strawberry.type(description="A page of batches, over all shards.")
+class BatchConnection:
+    """The type of that name; its record is `store.pages.Page`."""
+
+    edges: list[BatchEdge] = column(description="The batches with their cursors.")
+    nodes: list[Batch] = column(description="The batches.")
+    page_info: PageInfo = column(description="Where the page begins and ends.")
+    degraded_shards: list[ShardDegradation] = column(
+        description="Shards whose rows are missing, because they did not answer."
     )

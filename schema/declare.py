@@ -4,14 +4,19 @@ A declaration is data, in the field's metadata. `bind` gives it to graphql-core,
 as well. No object of a GraphQL type is ever made: what travels through execution are records.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from enum import Enum
 from operator import attrgetter
 from typing import Annotated, Any, TypeVar
 
 import strawberry
 from graphql import (
+    GraphQLArgument,
     GraphQLEnumType,
+    GraphQLInputField,
+    GraphQLInputObjectType,
     GraphQLInterfaceType,
     GraphQLObjectType,
     GraphQLResolveInfo,
@@ -55,11 +60,14 @@ class Column:
 class Edge:
     """A relation, or a value that is read on its own: loaded by kind, with an attribute of the record as key.
 
-    `missing` makes the error for a key that no shard has, where that is not the same as null.
+    With a `part` the key is a pair. Of what was loaded, the value is an `attribute` where one is named. `missing` makes
+    the error for a key that no shard has, where that is not the same as null.
     """
 
     kind: Keyed[Any, Any]
     key: str
+    part: Hashable = None
+    attribute: str | None = None
     missing: Callable[[str], Exception] | None = None
 
 
@@ -68,25 +76,38 @@ def column(attribute: str | None = None, *, description: str, name: str | None =
     return strawberry.field(description=description, name=name, metadata={DECLARATION: Column(attribute)})
 
 
-def edge(
+def edge(  # noqa: PLR0913  a declaration names what differs
     kind: Keyed[Any, Any],
     key: str,
     *,
     description: str,
     always: bool = False,
+    part: Hashable = None,
+    attribute: str | None = None,
     missing: Callable[[str], Exception] | None = None,
 ) -> Any:  # noqa: ANN401
     """Declare a relation: loaded by `kind` with the record's `key`, null if that is null. `always`: there is one."""
     return strawberry.field(
         description=description,
         directives=[SemanticNonNull()] if always else [],
-        metadata={DECLARATION: Edge(kind, key, missing)},
+        metadata={DECLARATION: Edge(kind, key, part, attribute, missing)},
     )
 
 
 def root(resolve: Callable[..., Any], *, description: str, always: bool = False) -> Any:  # noqa: ANN401
     """Declare a field that is resolved by a function."""
     return strawberry.field(resolver=resolve, description=description, directives=[SemanticNonNull()] if always else [])
+
+
+def edges(kind: Keyed[Any, Any], key: str, *, description: str) -> Any:  # noqa: ANN401
+    """Declare relations to several records, loaded by `kind` with each of the keys of the record's attribute."""
+    read = attrgetter(key)
+
+    async def resolve(parent: strawberry.Parent[Any], info: strawberry.Info) -> list[Any]:
+        loaded = await asyncio.gather(*(info.context.viewer.load(kind, each) for each in read(parent) or ()))
+        return [record for record in loaded if record is not None]
+
+    return root(resolve, description=description, always=True)
 
 
 Id = Annotated[strawberry.ID, strawberry.argument(name="id", description="Its id.")]
@@ -170,19 +191,28 @@ def bind(schema: GraphQLSchema) -> None:
     for graphql_type in schema.type_map.values():
         if isinstance(graphql_type, GraphQLInterfaceType):
             graphql_type.resolve_type = _resolve_type
+        if isinstance(graphql_type, GraphQLInputObjectType):
+            _plain_defaults(graphql_type.fields.values())
         if not isinstance(graphql_type, GraphQLObjectType):
             continue
         graphql_type.is_type_of = None
         for field in graphql_type.fields.values():
-            for argument in field.args.values():
-                if argument.default_value is None:
-                    argument.default_value = Undefined
+            _plain_defaults(field.args.values())
             declared = field.extensions.get("strawberry-definition")
             match declared.metadata.get(DECLARATION) if isinstance(declared, StrawberryField) else None:
                 case Column(attribute):
                     field.resolve = _reader(attribute or declared.python_name, get_named_type(field.type))
                 case Edge() as declaration:
                     field.resolve = _loader(declaration)
+
+
+def _plain_defaults(inputs: Iterable[GraphQLArgument | GraphQLInputField]) -> None:
+    """Make defaults what graphql-core knows: nothing instead of null, an enum's value instead of its member."""
+    for given in inputs:
+        if given.default_value is None:
+            given.default_value = Undefined
+        elif isinstance(given.default_value, Enum):
+            given.default_value = given.default_value.value
 
 
 def _resolve_type(record: object, _info: GraphQLResolveInfo[Any], _type: object) -> str:
@@ -204,17 +234,22 @@ def _reader(attribute: str, kind: object) -> Callable[[Any, GraphQLResolveInfo[A
 
 
 def _loader(declaration: Edge) -> Callable[[Any, GraphQLResolveInfo[Any]], Any]:
-    kind, read, missing = declaration.kind, attrgetter(declaration.key), declaration.missing
+    kind, part, missing = declaration.kind, declaration.part, declaration.missing
+    read = attrgetter(declaration.key)
+    pick = attrgetter(declaration.attribute) if declaration.attribute else None
 
     def load(record: Any, info: GraphQLResolveInfo[Any]) -> Any:  # noqa: ANN401
         key = read(record)
-        return None if key is None else info.context.viewer.load(kind, key)
+        if key is None:
+            return None
+        return info.context.viewer.load(kind, key if part is None else (key, part))
 
-    async def demand(record: Any, info: GraphQLResolveInfo[Any]) -> Any:  # noqa: ANN401
-        key = read(record)
-        answer = await info.context.viewer.load(kind, key)
-        if answer is None and missing is not None:
-            raise missing(key)
-        return answer
+    async def look_at(record: Any, info: GraphQLResolveInfo[Any]) -> Any:  # noqa: ANN401
+        answer = await value if (value := load(record, info)) is not None else None
+        if answer is not None:
+            return answer if pick is None else pick(answer)
+        if missing is not None:
+            raise missing(read(record))
+        return None
 
-    return load if missing is None else demand
+    return load if pick is None and missing is None else look_at

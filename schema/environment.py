@@ -5,16 +5,76 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from resolvers import environments, runs
-from schema.declare import by_id, column, edge, listing, type_of
+from resolvers import batches, environments, runs, waitpoints
+from resolvers.loaders import PageArguments
+from schema.declare import After, Before, First, Last, by_id, column, edge, root, type_of
+from schema.filters import (
+    BatchFilter,
+    RunFilter,
+    RunOrder,
+    WaitpointFilter,
+    batches_let_through,
+    runs_let_through,
+    tokens_let_through,
+)
 from schema.node import Node
 from schema.scalars import DateTime
-from store.records import EnvironmentRecord, OrganizationRecord, ProjectRecord
+from store.pages import Page
+from store.records import (
+    BatchRecord,
+    EnvironmentRecord,
+    OrganizationRecord,
+    ProjectRecord,
+    RunRecord,
+    WaitpointRecord,
+)
 
 if TYPE_CHECKING:
-    from schema.batch import Batch
+    from schema.batch import Batch, BatchConnection
     from schema.run import Run, RunConnection
-    from schema.waitpoint import Waitpoint
+    from schema.waitpoint import Waitpoint, WaitpointConnection
+
+
+async def _runs(  # noqa: PLR0913, PLR0917  the arguments of a connection
+    parent: strawberry.Parent[EnvironmentRecord],
+    info: strawberry.Info,
+    filter_: Annotated[RunFilter | None, strawberry.argument(name="filter", description="Which.")] = None,
+    order_by: Annotated[RunOrder | None, strawberry.argument(description="In which order.")] = None,
+    first: First = None,
+    after: After = None,
+    last: Last = None,
+    before: Before = None,
+) -> Page[RunRecord] | None:
+    narrowing = await runs_let_through(info.context.viewer, filter_)
+    oldest_first = order_by is not None and order_by.goes_up
+    arguments = PageArguments(first, after, last, before)
+    return await runs.page(info.context.viewer, parent.id, narrowing, arguments, oldest_first=oldest_first)
+
+
+async def _batches(  # noqa: PLR0913, PLR0917  the arguments of a connection
+    parent: strawberry.Parent[EnvironmentRecord],
+    info: strawberry.Info,
+    filter_: Annotated[BatchFilter | None, strawberry.argument(name="filter", description="Which.")] = None,
+    first: First = None,
+    after: After = None,
+    last: Last = None,
+    before: Before = None,
+) -> Page[BatchRecord] | None:
+    arguments = PageArguments(first, after, last, before)
+    return await batches.page(info.context.viewer, parent.id, batches_let_through(filter_), arguments)
+
+
+async def _tokens(  # noqa: PLR0913, PLR0917  the arguments of a connection
+    parent: strawberry.Parent[EnvironmentRecord],
+    info: strawberry.Info,
+    filter_: Annotated[WaitpointFilter | None, strawberry.argument(name="filter", description="Which.")] = None,
+    first: First = None,
+    after: After = None,
+    last: Last = None,
+    before: Before = None,
+) -> Page[WaitpointRecord] | None:
+    arguments = PageArguments(first, after, last, before)
+    return await waitpoints.token_page(info.context.viewer, parent.id, tokens_let_through(filter_), arguments)
 
 
 @strawberry.enum(description="What an environment is for.")
@@ -85,6 +145,18 @@ class Environment(Node):
     waitpoint: Annotated["Waitpoint", strawberry.lazy("schema.waitpoint")] | None = by_id(
         "waitpoint", description="One of its waitpoints."
     )
-    runs: Annotated["RunConnection", strawberry.lazy("schema.run")] | None = listing(
-        runs.of_environment, description="Its runs, newest first, from all shards."
+    has_any_runs: bool | None = edge(
+        runs.has_any, "id", always=True, description="Whether it has any run, on whichever shard."
+    )
+    runs: Annotated["RunConnection", strawberry.lazy("schema.run")] | None = root(
+        _runs, always=True, description="Its runs, newest first unless told, from all shards."
+    )
+    task_identifiers: list[str] | None = edge(
+        environments.tasks, "id", always=True, description="The tasks that it ever had, sorted, at most 1,000."
+    )
+    batches: Annotated["BatchConnection", strawberry.lazy("schema.batch")] | None = root(
+        _batches, always=True, description="Its batches, newest first, from all shards."
+    )
+    waitpoint_tokens: Annotated["WaitpointConnection", strawberry.lazy("schema.waitpoint")] | None = root(
+        _tokens, always=True, description="Its tokens, newest first, from all shards."
     )

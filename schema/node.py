@@ -24,3 +24,11 @@ class PageInfo:
     has_previous_page: bool = column(description="Whether rows precede.")
     start_cursor: str | None = column(description="Where the page before this one ends; null if it can't be told.")
     end_cursor: str | None = column(description="Where the next page begins; null if nothing is known of it.")
+
+
+@strawberry.type(description="A count that stops at a limit of the server.")
+class BoundedCount:
+    """The type of that name; its record is `store.records.CountRecord`."""
+
+    value: int = column(description="How many there are, or the limit.")
+    exact: bool = column(description="False past the limit, or when a shard did not answer.")

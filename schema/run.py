@@ -1,81 +1,31 @@
 """Run: the type, its statuses, its connection."""
 
-from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
+from strawberry.scalars import JSON
 
-from resolvers import batches, environments, runs
+from resolvers import batches, details, environments, runs
 from resolvers import waitpoints as waits
-from schema.declare import column, edge, forward_listing, type_of
-from schema.node import Node, PageInfo
+from resolvers.loaders import PageArguments
+from schema.attempt import Attempt, ExecutionSnapshot
+from schema.bulk_action import BulkAction
+from schema.declare import First, column, edge, edges, forward_listing, root, type_of
+from schema.node import BoundedCount, Node, PageInfo
+from schema.payload import Payload, RunError
+from schema.queue import Queue
 from schema.scalars import DateTime
+from schema.schedule import Schedule
 from schema.shard import ShardDegradation
+from schema.status import MachinePreset, RawRunStatus, RunStatus, TriggerFunction
+from schema.version import Version
 from store.errors import DanglingReferenceError
-from store.records import BlockRecord, RunRecord
+from store.records import BlockRecord, IdempotencyKeyRecord, RunRecord
 
 if TYPE_CHECKING:
     from schema.batch import Batch
     from schema.environment import Environment, Project
     from schema.waitpoint import Waitpoint, WaitpointConnection
-
-
-@strawberry.enum(description="State of a run, as clients see it.")
-class RunStatus(Enum):
-    """The enum of that name."""
-
-    PENDING_VERSION = strawberry.enum_value("PENDING_VERSION", description="Waits for a version that can run it.")
-    QUEUED = strawberry.enum_value("QUEUED", description="Waits for its turn.")
-    DEQUEUED = strawberry.enum_value("DEQUEUED", description="Taken from the queue; its machine is starting.")
-    EXECUTING = strawberry.enum_value("EXECUTING", description="Runs, or is about to run again after a failure.")
-    WAITING = strawberry.enum_value("WAITING", description="Waits for a waitpoint and holds no machine.")
-    COMPLETED = strawberry.enum_value("COMPLETED", description="Ended with success.")
-    CANCELED = strawberry.enum_value("CANCELED", description="Ended by somebody's wish.")
-    FAILED = strawberry.enum_value("FAILED", description="Ended with an error.")
-    CRASHED = strawberry.enum_value("CRASHED", description="Ended because its process died.")
-    SYSTEM_FAILURE = strawberry.enum_value("SYSTEM_FAILURE", description="Ended by a fault of the platform.")
-    DELAYED = strawberry.enum_value("DELAYED", description="Will be queued at a later time.")
-    EXPIRED = strawberry.enum_value("EXPIRED", description="Ended unstarted: it was not taken in its time to live.")
-    TIMED_OUT = strawberry.enum_value("TIMED_OUT", description="Ended because it took longer than it may.")
-    UNKNOWN = strawberry.enum_value("UNKNOWN", description="One that the platform has and this release does not know.")
-
-
-@strawberry.enum(description="State of a run, as it is stored.")
-class RawRunStatus(Enum):
-    """The enum of that name."""
-
-    DELAYED = strawberry.enum_value("DELAYED", description="Will be queued at a later time.")
-    PENDING = strawberry.enum_value("PENDING", description="Waits for its turn.")
-    PENDING_VERSION = strawberry.enum_value("PENDING_VERSION", description="Waits for a version that can run it.")
-    WAITING_FOR_DEPLOY = strawberry.enum_value(
-        "WAITING_FOR_DEPLOY", description="Waits for a deployment; no longer written."
-    )
-    DEQUEUED = strawberry.enum_value("DEQUEUED", description="Taken from the queue; its machine is starting.")
-    EXECUTING = strawberry.enum_value("EXECUTING", description="Runs.")
-    WAITING_TO_RESUME = strawberry.enum_value("WAITING_TO_RESUME", description="Waits and holds no machine.")
-    RETRYING_AFTER_FAILURE = strawberry.enum_value("RETRYING_AFTER_FAILURE", description="Will run again.")
-    PAUSED = strawberry.enum_value("PAUSED", description="Stopped for the time being.")
-    CANCELED = strawberry.enum_value("CANCELED", description="Ended by somebody's wish.")
-    INTERRUPTED = strawberry.enum_value("INTERRUPTED", description="Ended because its machine went away.")
-    COMPLETED_SUCCESSFULLY = strawberry.enum_value("COMPLETED_SUCCESSFULLY", description="Ended with success.")
-    COMPLETED_WITH_ERRORS = strawberry.enum_value("COMPLETED_WITH_ERRORS", description="Ended with an error.")
-    SYSTEM_FAILURE = strawberry.enum_value("SYSTEM_FAILURE", description="Ended by a fault of the platform.")
-    CRASHED = strawberry.enum_value("CRASHED", description="Ended because its process died.")
-    EXPIRED = strawberry.enum_value("EXPIRED", description="Ended unstarted, past its time to live.")
-    TIMED_OUT = strawberry.enum_value("TIMED_OUT", description="Ended because it took longer than it may.")
-    UNKNOWN = strawberry.enum_value("UNKNOWN", description="One that the platform has and this release does not know.")
-
-
-@strawberry.enum(description="How a run was triggered.")
-class TriggerFunction(Enum):
-    """The enum of that name."""
-
-    TRIGGER = strawberry.enum_value("TRIGGER", description="Alone.")
-    TRIGGER_AND_WAIT = strawberry.enum_value("TRIGGER_AND_WAIT", description="Alone, and its parent waits for it.")
-    BATCH_TRIGGER = strawberry.enum_value("BATCH_TRIGGER", description="In a batch.")
-    BATCH_TRIGGER_AND_WAIT = strawberry.enum_value(
-        "BATCH_TRIGGER_AND_WAIT", description="In a batch, and its parent waits for it."
-    )
 
 
 @type_of(BlockRecord, description="A waitpoint that a run waits for now.")
@@ -91,6 +41,30 @@ class BlockedBy:
     )
     batch_index: int | None = column(description="Which item of a batch it waits for, if it waits for a batch.")
     created_at: DateTime = column(description="When it began to wait.")
+
+
+@type_of(IdempotencyKeyRecord, description="A key that finds a run instead of triggering another.")
+class IdempotencyKey:
+    """The type of that name."""
+
+    key: str = column(description="The key, as its creator wrote it where that is known.")
+    scope: str | None = column(description="Within what it is unique: `run`, `attempt` or `global`.")
+    expires_at: DateTime | None = column(description="Until when it finds the run.")
+
+
+@strawberry.type(description="What a run used and cost.")
+class Usage:
+    """The type of that name; its record is the run's."""
+
+    duration_ms: int = column("usage_duration_ms", description="How long it computed, in milliseconds.")
+    cost_in_cents: float = column(description="What computing cost, in cents.")
+    base_cost_in_cents: float = column(description="The fee for the run, in cents.")
+    total_cost_in_cents: float = column(description="Both, in cents.")
+
+
+def _snapshots(parent: strawberry.Parent[Any], info: strawberry.Info, first: First = None) -> Any:  # noqa: ANN401
+    size = PageArguments(first).size(default=20)
+    return info.context.viewer.load(details.snapshots(size), parent.id)
 
 
 @type_of(RunRecord, description="One execution of a task.")
@@ -109,7 +83,9 @@ class Run(Node):
     is_failed: bool = column(description="Whether it ended without success, and nobody canceled it.")
     is_cancelled: bool = column(description="Whether somebody canceled it.")
     is_final: bool = column(description="Whether its status will not change again.")
+    is_replayable: bool = column(description="Whether it can be replayed.")
     is_cancellable: bool = column(description="Whether it can still be canceled.")
+    task_kind: str = column(description="What kind of task it executes: `STANDARD`, `SCHEDULED`, `AGENT`, `WEBHOOK`.")
     task_identifier: str = column(description="Which task it executes.")
     is_test: bool = column(description="Whether it was triggered as a test.")
     depth: int = column(description="How many runs stand above it; 0 for a root.")
@@ -128,6 +104,26 @@ class Run(Node):
     max_attempts: int | None = column(description="How often it may be tried.")
     max_duration_in_seconds: int | None = column(description="How many seconds it may compute.")
     priority_ms: int = column(description="By how many milliseconds it goes before others in its queue.")
+    idempotency_key: IdempotencyKey | None = column(description="The key under which it was triggered.")
+    queue: Queue = column(description="Where it stands, or stood, before it executes.")
+    region: str | None = column(description="Where its machine is.")
+    machine: MachinePreset | None = column(description="The size of its machine.")
+    version: Version | None = column(description="The code that it executes; null before it is decided.")
+    usage: Usage = column(description="What it used and cost.")
+    payload: Payload | None = edge(details.parts, "id", part="payload", always=True, description="What it was given.")
+    output: Payload | None = edge(details.parts, "id", part="output", description="What it returned.")
+    metadata: JSON | None = edge(details.parts, "id", part="metadata", description="What it says of itself.")
+    error: RunError | None = edge(details.parts, "id", part="error", description="Why it failed.")
+    attempts: list[Attempt] | None = edge(
+        details.attempts, "id", always=True, description="Its attempts; the current engine keeps none, see `snapshots`."
+    )
+    schedule: Schedule | None = edge(details.schedules, "schedule_id", description="The schedule that triggered it.")
+    bulk_actions: list[BulkAction] | None = edges(
+        details.bulk_actions, "bulk_action_group_ids", description="The bulk actions that touched it."
+    )
+    snapshots: list[ExecutionSnapshot] | None = root(
+        _snapshots, always=True, description="The last steps of its execution, newest first; 20 unless told."
+    )
     attempt_count: int = column(description="How often it was tried.")
     trigger_function: TriggerFunction = column(description="How it was triggered.")
     trace_id: str = column(description="Its trace.")
@@ -177,6 +173,9 @@ class RunConnection:
     edges: list[RunEdge] = column(description="The runs with their cursors.")
     nodes: list[Run] = column(description="The runs.")
     page_info: PageInfo = column(description="Where the page begins and ends.")
+    total_count: BoundedCount | None = edge(
+        runs.counts, "counted", description="How many runs the whole list has, up to 10,000; null if it can't be told."
+    )
     degraded_shards: list[ShardDegradation] = column(
         description="Shards whose rows are missing, because they did not answer."
     )

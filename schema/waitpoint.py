@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from resolvers import batches, environments, runs
+from resolvers import batches, environments, runs, waitpoints
 from schema.declare import column, edge, top_listing, type_of
 from schema.node import Node, PageInfo
+from schema.payload import Payload
 from schema.scalars import DateTime
 from schema.shard import ShardDegradation
 from store.records import WaitpointRecord
@@ -53,6 +54,7 @@ class Waitpoint(Node):
     completed_at: DateTime | None = column(description="When it completed.")
     created_at: DateTime = column(description="When it was created.")
     tags: list[str] = column(description="Its tags, sorted.")
+    output: Payload | None = edge(waitpoints.outputs, "id", description="What it completed with.")
     output_is_error: bool = column(description="Whether it completed with an error.")
     environment: Annotated["Environment", strawberry.lazy("schema.environment")] | None = edge(
         environments.by_id, "environment_id", always=True, description="Where it belongs."

@@ -1,15 +1,18 @@
 """Batches of one shard: keys in, records out. Rows of other environments are absent, as if they did not exist."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
-from store.queries import by_reference, is_one_of
-from store.records import BatchRecord
+from store.pages import Window
+from store.queries import by_reference, each, is_one_of, page_of, page_of_each
+from store.records import BatchErrorRecord, BatchRecord
 from store.shard import ReadConnection
-from store.tables import batch_task_run, columns
+from store.tables import batch_error, batch_task_run, columns
 
 _COLUMNS = columns(batch_task_run, BatchRecord._fields)
+_ERROR_COLUMNS = columns(batch_error, BatchErrorRecord._fields)
+MOST_ERRORS = 1_000
 
 
 async def batches_by_reference(
@@ -18,6 +21,29 @@ async def batches_by_reference(
     """Return this shard's batches, keyed by friendly id (``batch_...``) and by primary key."""
     statement = select(*_COLUMNS).where(batch_task_run.c.environment_id == environment_id)
     return await by_reference(connection, statement, batch_task_run, BatchRecord._make, references)
+
+
+async def batch_page(
+    connection: ReadConnection, environment_id: str, conditions: Sequence[ColumnElement[bool]], window: Window
+) -> list[BatchRecord]:
+    """Return one window of an environment's batches on this shard, and one more."""
+    statement = select(*_COLUMNS).where(batch_task_run.c.environment_id == environment_id, *conditions)
+    return await page_of(connection, statement, batch_task_run, BatchRecord._make, window)
+
+
+async def errors_by_batch(connection: ReadConnection, batch_ids: Collection[str]) -> dict[str, list[BatchErrorRecord]]:
+    """Return why items became no runs, by the batch's primary key, in the order of the items; at most `MOST_ERRORS`."""
+    batch = each(batch_ids)
+    statement = (
+        select(*_ERROR_COLUMNS)
+        .where(batch_error.c.batch_id == batch.c.id)
+        .order_by(batch_error.c.item_index)
+        .limit(MOST_ERRORS)
+    )
+    found: dict[str, list[BatchErrorRecord]] = {}
+    for batch_id, *row in await connection.execute(page_of_each(batch, statement)):
+        found.setdefault(batch_id, []).append(BatchErrorRecord._make(row))
+    return found
 
 
 async def listed_runs_by_batch(

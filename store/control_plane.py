@@ -12,16 +12,40 @@ from typing import Any, TypeVar
 from cachetools import TTLCache
 from sqlalchemy import ColumnElement, Row, Select, any_, func, select
 
-from store.queries import Identified, text_array
-from store.records import EnvironmentRecord, OrganizationRecord, ProjectRecord
+from store.queries import Identified, bytewise, is_one_of, text_array
+from store.records import (
+    BulkActionRecord,
+    DeploymentRecord,
+    EnvironmentRecord,
+    OrganizationRecord,
+    ProjectRecord,
+    QueueLimits,
+    ScheduleRecord,
+    WorkerRecord,
+)
 from store.shard import Database, ReadConnection, ReadFrom
-from store.tables import columns, environment, org_member, organization, project, user
+from store.tables import (
+    bulk_action,
+    columns,
+    deployment,
+    environment,
+    org_member,
+    organization,
+    project,
+    schedule,
+    task_identifier,
+    task_queue,
+    user,
+    worker,
+)
 
 CONTROL_PLANE = "control plane"
 
 
 R = TypeVar("R", bound=Identified)
+T = TypeVar("T")
 UNASKED: Any = object()
+MOST_TASKS = 1_000
 
 _OWN = EnvironmentRecord._fields[:-2]
 _ENVIRONMENTS = (
@@ -38,6 +62,7 @@ _ENVIRONMENTS = (
     .where(project.c.deleted_at.is_(None), organization.c.deleted_at.is_(None))
 )
 _PROJECTS = select(*columns(project, ProjectRecord._fields)).where(project.c.deleted_at.is_(None))
+_BULK_ACTION = columns(bulk_action, BulkActionRecord._fields)
 _ORGANIZATIONS = select(*columns(organization, OrganizationRecord._fields)).where(organization.c.deleted_at.is_(None))
 
 
@@ -89,6 +114,65 @@ class ControlPlane:
             self._organizations, ids, _ORGANIZATIONS, organization.c.id, OrganizationRecord._make
         )
 
+    async def queue_limits(self, environment_id: str, names: Collection[str]) -> dict[str, QueueLimits]:
+        """Return what is known of an environment's queues, by name; never from memory: people pause them."""
+        c = task_queue.c
+        statement = select(c.name, c.concurrency_limit, c.paused).where(
+            c.environment_id == environment_id, c.name == any_(text_array(names))
+        )
+        return dict(await self._ask(statement, lambda row: (row.name, QueueLimits(row.concurrency_limit, row.paused))))
+
+    async def workers(self, environment_id: str, ids: Collection[str]) -> dict[str, WorkerRecord]:
+        """Return an environment's workers, which are its versions, by id."""
+        statement = select(*columns(worker, WorkerRecord._fields)).where(
+            worker.c.environment_id == environment_id, worker.c.id == any_(text_array(ids))
+        )
+        return _by_id(await self._ask(statement, WorkerRecord._make))
+
+    async def deployments_by_worker(
+        self, environment_id: str, worker_ids: Collection[str]
+    ) -> dict[str, DeploymentRecord]:
+        """Return the deployments that made an environment's workers, by the worker's id."""
+        c = deployment.c
+        statement = select(*columns(deployment, DeploymentRecord._fields)).where(
+            c.environment_id == environment_id, c.worker_id == any_(text_array(worker_ids))
+        )
+        return {str(row.worker_id): row for row in await self._ask(statement, DeploymentRecord._make)}
+
+    async def schedules(self, project_id: str, ids: Collection[str]) -> dict[str, ScheduleRecord]:
+        """Return a project's schedules, by id."""
+        statement = select(*columns(schedule, ScheduleRecord._fields)).where(
+            schedule.c.project_id == project_id, schedule.c.id == any_(text_array(ids))
+        )
+        return _by_id(await self._ask(statement, ScheduleRecord._make))
+
+    async def schedules_by_friendly_id(
+        self, project_id: str, friendly_ids: Collection[str]
+    ) -> dict[str, ScheduleRecord]:
+        """Return a project's schedules, by friendly id."""
+        statement = select(*columns(schedule, ScheduleRecord._fields)).where(
+            schedule.c.project_id == project_id, schedule.c.friendly_id == any_(text_array(friendly_ids))
+        )
+        return {row.friendly_id: row for row in await self._ask(statement, ScheduleRecord._make)}
+
+    async def bulk_actions(self, environment_id: str, references: Collection[str]) -> dict[str, BulkActionRecord]:
+        """Return an environment's bulk actions, by friendly id and by primary key."""
+        statement = select(*_BULK_ACTION).where(
+            bulk_action.c.environment_id == environment_id, is_one_of(references, bulk_action)
+        )
+        found = await self._ask(statement, BulkActionRecord._make)
+        return {reference: record for record in found for reference in (record.id, record.friendly_id)}
+
+    async def task_identifiers(self, environment_id: str) -> list[str]:
+        """Return the tasks that an environment ever had, sorted, at most `MOST_TASKS`."""
+        statement = (
+            select(task_identifier.c.slug)
+            .where(task_identifier.c.environment_id == environment_id)
+            .order_by(bytewise(task_identifier.c.slug))
+            .limit(MOST_TASKS)
+        )
+        return await self._ask(statement, lambda row: str(row.slug))
+
     async def _grouped(
         self,
         slot: MutableMapping[str, R | None],
@@ -105,10 +189,14 @@ class ControlPlane:
         return {id_: answer for id_, answer in answers.items() if answer is not None}
 
     async def _ask(
-        self, statement: Select[Any], make: Callable[[Row[Any]], R], source: ReadFrom = ReadFrom.REPLICA
-    ) -> list[R]:
-        async def query(connection: ReadConnection) -> list[R]:
+        self, statement: Select[Any], make: Callable[[Row[Any]], T], source: ReadFrom = ReadFrom.REPLICA
+    ) -> list[T]:
+        async def query(connection: ReadConnection) -> list[T]:
             return [make(row) for row in await connection.execute(statement)]
 
         database = self.primary if source is ReadFrom.PRIMARY else self.replica
         return await database.read(query, CONTROL_PLANE)
+
+
+def _by_id(records: list[R]) -> dict[str, R]:
+    return {record.id: record for record in records}

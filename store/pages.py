@@ -6,7 +6,7 @@ here as in SQL (`queries.bytewise`), so that shards with different collations ag
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -93,11 +93,20 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which part of a list is asked for: `size` rows after a position, or before it, or from one end."""
+    """Which part of a list is asked for: `size` rows after a position, or before it, or from one end.
+
+    Lists begin with their newest row, or if `oldest_first` with their oldest.
+    """
 
     size: int
     at: Position | None = None
     backward: bool = False
+    oldest_first: bool = False
+
+    @property
+    def rising(self) -> bool:
+        """Whether rows are read from older to newer."""
+        return self.backward is not self.oldest_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +124,8 @@ class Page(Generic[R]):
     failures: tuple[ShardError, ...] = ()
     start: Position | None = None
     end: Position | None = None
+    counted: Hashable = None
+    """What the whole list is counted by, where it can be."""
 
     @property
     def edges(self) -> list["Edge[R]"]:
@@ -157,21 +168,14 @@ class Edge(NamedTuple, Generic[R]):
     node: R
 
 
-def merge(
-    feed: Feed,
-    window: Window,
-    legs: Iterable[Sequence[R]],
-    failures: Sequence[ShardError],
-    *,
-    newest_first: bool = True,
-) -> Page[R]:
+def merge(feed: Feed, window: Window, legs: Iterable[Sequence[R]], failures: Sequence[ShardError]) -> Page[R]:
     """Return one page of the rows of all legs, each of which read one row more than the page holds.
 
     Legs come in precedence, lowest first: of two rows with one id the later leg's stays. They are deduplicated first,
     sorted, and cut last, so no leg is skipped because another filled the page.
     """
     rows: Mapping[str, R] = {row.id: row for leg in legs for row in leg}
-    ordered = sorted(rows.values(), key=Position.of, reverse=newest_first is not window.backward)
+    ordered = sorted(rows.values(), key=Position.of, reverse=not window.rising)
     page = list(islice(ordered, window.size))
     more = len(ordered) > window.size or bool(failures)
     if window.backward:

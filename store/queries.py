@@ -14,6 +14,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     func,
+    literal,
     or_,
     select,
     true,
@@ -63,6 +64,7 @@ class Friendly(Identified, Protocol):
 
 
 F = TypeVar("F", bound=Friendly)
+T = TypeVar("T")
 
 
 async def by_reference(
@@ -95,9 +97,23 @@ def cut(
     key = (created_at, bytewise(row_id))
     if window.at is not None:
         here = tuple_(type_coerce(window.at.created_at, created_at.type), bindparam(None, window.at.id, type_=Text))
-        statement = statement.where(tuple_(*key) > here if window.backward else tuple_(*key) < here)
-    order = [column.asc() if window.backward else column.desc() for column in key]
+        statement = statement.where(tuple_(*key) > here if window.rising else tuple_(*key) < here)
+    order = [column.asc() if window.rising else column.desc() for column in key]
     return statement.order_by(*order).limit(window.size + 1)
+
+
+async def page_of(
+    connection: ReadConnection, statement: Select[Any], table: Table, make: Callable[[Row[Any]], T], window: Window
+) -> list[T]:
+    """Return one window of a statement's rows, made into records, and one more."""
+    rows = await connection.execute(cut(statement, window, table.c.created_at, table.c.id))
+    return [make(row) for row in rows]
+
+
+async def count_up_to(connection: ReadConnection, statement: Select[Any], most: int) -> int:
+    """Return how many rows a statement has, counting no further than one past `most`."""
+    bounded = statement.with_only_columns(literal(1)).limit(most + 1).subquery()
+    return await connection.scalar(select(func.count()).select_from(bounded)) or 0
 
 
 def each(parents: Collection[str], *more: Collection[str]) -> FromClause:

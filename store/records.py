@@ -72,6 +72,25 @@ class RunRecord(NamedTuple):
     root_task_run_id: str | None
     resume_parent_on_completion: bool
     replayed_from_friendly_id: str | None
+    stored_idempotency_key: str | None
+    user_idempotency_key: str | None
+    idempotency_key_scope: str | None
+    idempotency_key_expires_at: datetime | None
+    queue_name: str
+    concurrency_key: str | None
+    stored_region: str | None
+    worker_queue: str
+    machine_preset: str | None
+    usage_duration_ms: int
+    cost_in_cents: float
+    base_cost_in_cents: float
+    task_version: str | None
+    sdk_version: str | None
+    cli_version: str | None
+    locked_to_version_id: str | None
+    schedule_id: str | None
+    bulk_action_group_ids: list[str] | None
+    stored_task_kind: str | None
 
     @property
     def status(self) -> str:
@@ -134,11 +153,210 @@ class RunRecord(NamedTuple):
         return self.attempt_number or 0
 
     @property
+    def is_replayable(self) -> bool:
+        """It can be replayed: any run of the current engine can."""
+        return self.engine != "V1"
+
+    @property
+    def task_kind(self) -> str:
+        """What kind of task it executes; rows that do not say are of the standard kind."""
+        return self.stored_task_kind or "STANDARD"
+
+    @property
+    def idempotency_key(self) -> "IdempotencyKeyRecord | None":
+        """The key under which it was triggered: what the caller wrote, where the stored one is a hash of it."""
+        if self.stored_idempotency_key is None:
+            return None
+        key = self.user_idempotency_key or self.stored_idempotency_key
+        return IdempotencyKeyRecord(key, self.idempotency_key_scope, self.idempotency_key_expires_at)
+
+    @property
+    def queue(self) -> "QueueRecord":
+        """The queue that it stands in, as far as the run knows."""
+        return QueueRecord(self.environment_id, self.queue_name, self.concurrency_key)
+
+    @property
+    def region(self) -> str:
+        """Where its machine is: its region, else its worker queue without the project in front."""
+        return self.stored_region or self.worker_queue.removeprefix(f"{self.project_id}-")
+
+    @property
+    def machine(self) -> str | None:
+        """The preset of its machine, as the API names it; None for one that is not of the list."""
+        return MACHINES.get(self.machine_preset or "")
+
+    @property
+    def version(self) -> "VersionRecord | None":
+        """The deployed version that it is locked to; None before it is."""
+        if self.task_version is None and self.locked_to_version_id is None:
+            return None
+        return VersionRecord(self.task_version or "", self.sdk_version, self.cli_version, self.locked_to_version_id)
+
+    @property
+    def usage(self) -> "RunRecord":
+        """The run itself: its usage are some of its columns."""
+        return self
+
+    @property
+    def total_cost_in_cents(self) -> float:
+        """What it cost, computing and fee."""
+        return self.cost_in_cents + self.base_cost_in_cents
+
+    @property
     def trigger_function(self) -> str:
         """How it was triggered: alone or in a batch, waited for or not."""
         return ("BATCH_TRIGGER" if self.batch_id else "TRIGGER") + (
             "_AND_WAIT" if self.resume_parent_on_completion else ""
         )
+
+
+MACHINES = {
+    "micro": "MICRO",
+    "small-1x": "SMALL_1X",
+    "small-2x": "SMALL_2X",
+    "medium-1x": "MEDIUM_1X",
+    "medium-2x": "MEDIUM_2X",
+    "large-1x": "LARGE_1X",
+    "large-2x": "LARGE_2X",
+}
+"""Stored preset -> public name."""
+
+
+class IdempotencyKeyRecord(NamedTuple):
+    """A key, the scope that the caller gave it, and until when it finds its run."""
+
+    key: str
+    scope: str | None
+    expires_at: datetime | None
+
+
+class QueueRecord(NamedTuple):
+    """A queue as a run names it. Its limits are the control plane's, by environment and name."""
+
+    environment_id: str
+    name: str
+    concurrency_key: str | None
+
+    @property
+    def is_custom(self) -> bool:
+        """It was declared, rather than being a task's own."""
+        return not self.name.startswith("task/")
+
+    @property
+    def display_name(self) -> str:
+        """Its name without the mark of a task's own queue."""
+        return self.name.removeprefix("task/")
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """What the control plane knows it by."""
+        return (self.environment_id, self.name)
+
+
+class QueueLimits(NamedTuple):
+    """What the control plane says of a queue."""
+
+    concurrency_limit: int | None
+    paused: bool
+
+
+class VersionRecord(NamedTuple):
+    """A deployed version as a run names it. The rest is the control plane's, by the worker's primary key."""
+
+    version: str
+    sdk_version: str | None
+    cli_version: str | None
+    worker_id: str | None
+
+
+class WorkerRecord(NamedTuple):
+    """What runs a version: its runtime."""
+
+    id: str
+    runtime: str | None
+    runtime_version: str | None
+
+
+class DeploymentRecord(NamedTuple):
+    """How a version was deployed."""
+
+    id: str
+    friendly_id: str
+    short_code: str
+    version: str
+    status: str
+    git: object
+    worker_id: str | None
+
+
+class ScheduleRecord(NamedTuple):
+    """What triggers runs at times."""
+
+    id: str
+    friendly_id: str
+    external_id: str | None
+    deduplication_key: str
+    user_provided_deduplication_key: bool
+    cron: str
+    description: str
+    timezone: str
+
+    @property
+    def own_deduplication_key(self) -> str | None:
+        """The key that its creator gave it; the platform makes one up for the others."""
+        return self.deduplication_key if self.user_provided_deduplication_key else None
+
+
+class BulkActionRecord(NamedTuple):
+    """One action on many runs."""
+
+    id: str
+    friendly_id: str
+    environment_id: str | None
+    name: str | None
+    type: str
+    status: str
+    total_count: int
+    success_count: int
+    failure_count: int
+    created_at: datetime
+    completed_at: datetime | None
+    params: object
+    user_id: str | None
+
+
+class AttemptRecord(NamedTuple):
+    """One attempt of a run of the retired engine, without its output."""
+
+    id: str
+    friendly_id: str
+    run_id: str
+    number: int
+    status: str
+    started_at: datetime | None
+    completed_at: datetime | None
+    usage_duration_ms: int
+
+
+class SnapshotRecord(NamedTuple):
+    """One step of a run's execution."""
+
+    id: str
+    run_id: str
+    execution_status: str
+    run_status: str
+    description: str
+    is_valid: bool
+    error: str | None
+    attempt_number: int | None
+    created_at: datetime
+    last_heartbeat_at: datetime | None
+    completed_waitpoint_order: list[str] | None
+
+    @property
+    def friendly_id(self) -> str:
+        """The id under which clients know it."""
+        return f"snapshot_{self.id}"
 
 
 class BatchRecord(NamedTuple):
@@ -171,6 +389,17 @@ class BatchRecord(NamedTuple):
     def finished_at(self) -> datetime | None:
         """When it completed, or when it last changed, if it has finished without saying when."""
         return self.completed_at or (self.updated_at if self.has_finished else None)
+
+
+class BatchErrorRecord(NamedTuple):
+    """Why an item of a batch became no run."""
+
+    batch_id: str
+    item_index: int
+    task_identifier: str
+    error: str
+    error_code: str | None
+    created_at: datetime
 
 
 class WaitpointRecord(NamedTuple):
@@ -213,6 +442,20 @@ class WaitpointRecord(NamedTuple):
     def tags(self) -> list[str]:
         """The tags, sorted; a row without any has none."""
         return sorted(self.stored_tags or ())
+
+
+class StatusCount(NamedTuple):
+    """How many runs are in a public status."""
+
+    status: str
+    runs: int
+
+
+class CountRecord(NamedTuple):
+    """How many there are; not exact past a limit, or when a shard did not answer."""
+
+    value: int
+    exact: bool
 
 
 class BlockRecord(NamedTuple):

@@ -5,21 +5,49 @@ what it misses (`_read_through`); all shards at once (`_everywhere`); all at onc
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import structlog
 
 from store import ids
-from store.batches import batches_by_reference, listed_runs_by_batch
+from store.batches import batch_page, batches_by_reference, errors_by_batch, listed_runs_by_batch
 from store.errors import ShardError
-from store.pages import Feed, Page, Window, merge
-from store.records import BatchRecord, BlockRecord, RunRecord, WaitpointRecord
+from store.pages import Feed, Page, Position, Window, merge
+from store.records import (
+    AttemptRecord,
+    BatchErrorRecord,
+    BatchRecord,
+    BlockRecord,
+    RunRecord,
+    SnapshotRecord,
+    WaitpointRecord,
+)
 from store.residency import NEW, Residency, Route, ShardKey
-from store.runs import child_runs, run_page, runs_by_batch, runs_by_reference, runs_by_waitpoint
+from store.runs import (
+    Conditions,
+    attempts_by_run,
+    child_runs,
+    count_runs,
+    large_columns,
+    run_page,
+    runs_by_batch,
+    runs_by_reference,
+    runs_by_trace,
+    runs_by_waitpoint,
+    snapshots_by_run,
+    statuses_by_batch,
+)
 from store.shard import ReadConnection, ReadFrom, Shard
 from store.tables import block
-from store.waitpoints import blocks_by_run, waitpoint_ids_by_run, waitpoints_by_reference
+from store.waitpoints import (
+    blocks_by_run,
+    outputs_by_waitpoint,
+    token_page,
+    waitpoint_ids_by_run,
+    waitpoints_by_reference,
+)
 
 T = TypeVar("T")
 Answer: TypeAlias = T | ShardError
@@ -98,6 +126,37 @@ class Router:
             source,
         )
 
+    async def large_columns(
+        self, environment_id: str, run_ids: Collection[str], names: Collection[str], source: ReadFrom
+    ) -> Answers[Mapping[Any, Any]]:
+        """Return the named large columns of runs; from the run's shard."""
+        return await self._read_through(
+            run_ids,
+            self.residency.run,
+            lambda _, connection, keys: large_columns(connection, environment_id, keys, names),
+            source,
+        )
+
+    async def attempts(
+        self, environment_id: str, run_ids: Collection[str], source: ReadFrom
+    ) -> Answers[list[AttemptRecord]]:
+        """Return the attempts of runs; from the run's shard."""
+        return await self._read_through(
+            run_ids,
+            self.residency.run,
+            lambda _, connection, keys: attempts_by_run(connection, environment_id, keys),
+            source,
+        )
+
+    async def snapshots(self, run_ids: Collection[str], size: int, source: ReadFrom) -> Answers[list[SnapshotRecord]]:
+        """Return the last steps of runs, newest first; from the run's shard."""
+        return await self._read_through(
+            run_ids,
+            self.residency.run,
+            lambda _, connection, keys: snapshots_by_run(connection, keys, size),
+            source,
+        )
+
     async def blocks(self, run_ids: Collection[str], source: ReadFrom) -> Answers[list[BlockRecord]]:
         """Return the edges that block each run, in the order of creation; from the run's shard."""
         return await self._read_through(
@@ -107,12 +166,93 @@ class Router:
             source,
         )
 
-    async def run_page(self, environment_id: str, feed: Feed, window: Window, source: ReadFrom) -> Page[RunRecord]:
-        """Return a page of an environment's runs over all shards, newest first."""
+    async def run_page(
+        self, environment_id: str, conditions: Conditions, feed: Feed, window: Window, source: ReadFrom
+    ) -> Page[RunRecord]:
+        """Return a page of an environment's runs over all shards."""
         legs, failures = await self._everywhere(
-            lambda _, connection: run_page(connection, environment_id, window), source
+            lambda _, connection: run_page(connection, environment_id, conditions, window), source
         )
         return merge(feed, window, legs, failures)
+
+    async def batch_page(
+        self, environment_id: str, conditions: Conditions, feed: Feed, window: Window, source: ReadFrom
+    ) -> Page[BatchRecord]:
+        """Return a page of an environment's batches over all shards."""
+        legs, failures = await self._everywhere(
+            lambda _, connection: batch_page(connection, environment_id, conditions, window), source
+        )
+        return merge(feed, window, legs, failures)
+
+    async def token_page(
+        self, environment_id: str, conditions: Conditions, feed: Feed, window: Window, source: ReadFrom
+    ) -> Page[WaitpointRecord]:
+        """Return a page of an environment's waitpoints over all shards."""
+        legs, failures = await self._everywhere(
+            lambda _, connection: token_page(connection, environment_id, conditions, window), source
+        )
+        return merge(feed, window, legs, failures)
+
+    async def count_runs(
+        self, environment_id: str, conditions: Conditions, most: int, source: ReadFrom
+    ) -> tuple[int, list[ShardError]]:
+        """Return how many runs there are over all shards, counting no further than one past `most`, and who failed."""
+        legs, failures = await self._everywhere(
+            lambda _, connection: count_runs(connection, environment_id, conditions, most), source
+        )
+        return sum(legs), failures
+
+    async def statuses_by_batch(
+        self, environment_id: str, batch_ids: Collection[str], source: ReadFrom
+    ) -> dict[str, dict[str, int]]:
+        """Return how many runs of each batch are in each stored status, over all shards, by the batch's primary key.
+
+        Raises a shard's error if one did not answer: a part of a count is none.
+        """
+        legs, failures = await self._everywhere(
+            lambda _, connection: statuses_by_batch(connection, environment_id, batch_ids), source
+        )
+        if failures:
+            raise failures[0]
+        sums: dict[str, Counter[str]] = {batch_id: Counter() for batch_id in batch_ids}
+        for leg in legs:
+            for batch_id, counts in leg.items():
+                sums[batch_id].update(counts)
+        return {batch_id: dict(counts) for batch_id, counts in sums.items()}
+
+    async def errors_by_batch(self, batch_ids: Collection[str], source: ReadFrom) -> Answers[list[BatchErrorRecord]]:
+        """Return why items of batches became no runs; from the shard that has them."""
+        return await self._read_through(
+            batch_ids,
+            self.residency.batch,
+            lambda _, connection, keys: errors_by_batch(connection, keys),
+            source,
+        )
+
+    async def outputs(
+        self, environment_id: str, waitpoint_ids: Collection[str], source: ReadFrom
+    ) -> Answers[tuple[str | None, str]]:
+        """Return the outputs of waitpoints and their content types; all shards are asked at once."""
+        legs, failures = await self._everywhere(
+            lambda _, connection: outputs_by_waitpoint(connection, environment_id, waitpoint_ids), source
+        )
+        unknown = dict.fromkeys(waitpoint_ids, failures[0]) if failures else {}
+        return {**unknown, **{key: output for leg in legs for key, output in leg.items()}}
+
+    async def runs_by_trace(
+        self, environment_id: str, trace_ids: Collection[str], source: ReadFrom
+    ) -> Answers[RunRecord]:
+        """Return the first run of each trace; all shards are asked at once, new's copy wins."""
+        legs, failures = await self._everywhere(
+            lambda _, connection: runs_by_trace(connection, environment_id, trace_ids), source
+        )
+        unknown = dict.fromkeys(trace_ids, failures[0]) if failures else {}
+        found: dict[str, RunRecord] = {}
+        for leg in legs:
+            for trace_id, run in leg.items():
+                first = found.get(trace_id, run)
+                found[trace_id] = min(first, run, key=Position.of)
+        return {**unknown, **found}
 
     async def child_runs(
         self, environment_id: str, feeds: Mapping[str, Feed], window: Window, source: ReadFrom

@@ -3,15 +3,26 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import FromClause, Select, Table, any_, func, or_, select
+from sqlalchemy import ColumnElement, FromClause, Select, Table, Text, any_, cast, func, or_, select
 
 from store.pages import Window
-from store.queries import by_reference, cut, each, page_of_each, text_array
-from store.records import RunRecord
+from store.queries import by_reference, bytewise, count_up_to, cut, each, page_of, page_of_each, text_array
+from store.records import AttemptRecord, RunRecord, SnapshotRecord
 from store.shard import ReadConnection
-from store.tables import columns, task_run
+from store.tables import attempt, columns, snapshot, task_run
 
-_COLUMNS = columns(task_run, RunRecord._fields)
+MOST_ATTEMPTS = 250
+Conditions = Sequence[ColumnElement[bool]]
+_ATTEMPT_COLUMNS = columns(attempt, AttemptRecord._fields)
+_SNAPSHOT_COLUMNS = columns(snapshot, SnapshotRecord._fields)
+
+_COLUMNS = columns(
+    task_run,
+    RunRecord._fields,
+    user_idempotency_key=task_run.c.idempotency_key_options["key"].astext,
+    idempotency_key_scope=task_run.c.idempotency_key_options["scope"].astext,
+    stored_task_kind=task_run.c.annotations["taskKind"].astext,
+)
 
 SEPARATOR = "\x1f"
 """Between ids in one text; no id holds it."""
@@ -24,10 +35,88 @@ async def runs_by_reference(
     return await by_reference(connection, _of(environment_id), task_run, RunRecord._make, references)
 
 
-async def run_page(connection: ReadConnection, environment_id: str, window: Window) -> list[RunRecord]:
-    """Return one window of an environment's runs on this shard, newest first, and one more."""
-    rows = await connection.execute(cut(_of(environment_id), window, task_run.c.created_at, task_run.c.id))
-    return [RunRecord._make(row) for row in rows]
+async def large_columns(
+    connection: ReadConnection, environment_id: str, ids: Collection[str], names: Collection[str]
+) -> dict[str, Mapping[Any, Any]]:
+    """Return the named columns of runs, by primary key: what is too large to be read with every run."""
+    statement = select(task_run.c.id, *columns(task_run, names)).where(
+        task_run.c.environment_id == environment_id, task_run.c.id == any_(text_array(ids))
+    )
+    return {row["id"]: row for row in (await connection.execute(statement)).mappings()}
+
+
+async def attempts_by_run(
+    connection: ReadConnection, environment_id: str, run_ids: Collection[str]
+) -> dict[str, list[AttemptRecord]]:
+    """Return the attempts of runs of the retired engine, by the run's primary key, in their order."""
+    run = each(run_ids)
+    statement = (
+        select(*_ATTEMPT_COLUMNS)
+        .where(attempt.c.run_id == run.c.id, attempt.c.environment_id == environment_id)
+        .order_by(attempt.c.number)
+        .limit(MOST_ATTEMPTS)
+    )
+    found: dict[str, list[AttemptRecord]] = {}
+    for run_id, *row in await connection.execute(page_of_each(run, statement)):
+        found.setdefault(run_id, []).append(AttemptRecord._make(row))
+    return found
+
+
+async def snapshots_by_run(
+    connection: ReadConnection, run_ids: Collection[str], size: int
+) -> dict[str, list[SnapshotRecord]]:
+    """Return the last steps of runs that are valid, by the run's primary key, newest first."""
+    run = each(run_ids)
+    statement = (
+        select(*_SNAPSHOT_COLUMNS)
+        .where(snapshot.c.run_id == run.c.id, snapshot.c.is_valid)
+        .order_by(snapshot.c.created_at.desc(), bytewise(snapshot.c.id).desc())
+        .limit(size)
+    )
+    found: dict[str, list[SnapshotRecord]] = {}
+    for run_id, *row in await connection.execute(page_of_each(run, statement)):
+        found.setdefault(run_id, []).append(SnapshotRecord._make(row))
+    return found
+
+
+async def run_page(
+    connection: ReadConnection, environment_id: str, conditions: Conditions, window: Window
+) -> list[RunRecord]:
+    """Return one window of an environment's runs on this shard, and one more."""
+    statement = _of(environment_id).where(*conditions)
+    return await page_of(connection, statement, task_run, RunRecord._make, window)
+
+
+async def count_runs(connection: ReadConnection, environment_id: str, conditions: Conditions, most: int) -> int:
+    """Return how many runs an environment has on this shard, counting no further than one past `most`."""
+    return await count_up_to(connection, _of(environment_id).where(*conditions), most)
+
+
+async def runs_by_trace(
+    connection: ReadConnection, environment_id: str, trace_ids: Collection[str]
+) -> dict[str, RunRecord]:
+    """Return the first run of each trace on this shard, by trace id."""
+    parent = each(trace_ids)
+    statement = _of(environment_id).where(task_run.c.trace_id == parent.c.id)
+    found = await _by_parent(connection, parent, statement, Window(1, oldest_first=True))
+    return {trace_id: runs[0] for trace_id, runs in found.items()}
+
+
+async def statuses_by_batch(
+    connection: ReadConnection, environment_id: str, batch_ids: Collection[str]
+) -> dict[str, dict[str, int]]:
+    """Return how many runs of each batch are in each stored status on this shard, by the batch's primary key."""
+    c = task_run.c
+    status = cast(c.raw_status, Text).label("raw_status")
+    statement = (
+        select(c.batch_id, status, func.count().label("runs"))
+        .where(c.environment_id == environment_id, c.batch_id == any_(text_array(batch_ids)))
+        .group_by(c.batch_id, c.raw_status)
+    )
+    found: dict[str, dict[str, int]] = {}
+    for row in await connection.execute(statement):
+        found.setdefault(row.batch_id, {})[row.raw_status] = row.runs
+    return found
 
 
 async def child_runs(

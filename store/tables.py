@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
     cast,
 )
-from sqlalchemy.dialects.postgresql import ENUM
+from sqlalchemy.dialects.postgresql import ENUM, JSONB
 from sqlalchemy.types import TypeEngine
 
 platform = MetaData()
@@ -81,6 +81,62 @@ task_run = _table(
     _column("rootTaskRunId"),
     _column("resumeParentOnCompletion", Boolean),
     _column("replayedFromTaskRunFriendlyId", key="replayed_from_friendly_id"),
+    _column("idempotencyKey", key="stored_idempotency_key"),
+    _column("idempotencyKeyExpiresAt", _TIME),
+    _column("idempotencyKeyOptions", JSONB),
+    _column("queue", key="queue_name"),
+    _column("concurrencyKey"),
+    _column("region", key="stored_region"),
+    _column("masterQueue", key="worker_queue"),
+    _column("machinePreset"),
+    _column("usageDurationMs", Integer),
+    _column("costInCents", Float),
+    _column("baseCostInCents", Float),
+    _column("taskVersion"),
+    _column("sdkVersion"),
+    _column("cliVersion"),
+    _column("lockedToVersionId"),
+    _column("scheduleId"),
+    _column("bulkActionGroupIds", _TEXTS),
+    _column("annotations", JSONB),
+    _column("payload"),
+    _column("payloadType"),
+    _column("output"),
+    _column("outputType"),
+    _column("metadata", key="run_metadata"),
+    _column("metadataType"),
+    _column("error", JSONB),
+)
+
+attempt = _table(
+    "TaskRunAttempt",
+    _column("id"),
+    _column("friendlyId"),
+    _column("taskRunId", key="run_id"),
+    _column("number", Integer),
+    _enum("TaskRunAttemptStatus", "status"),
+    _column("startedAt", _TIME),
+    _column("completedAt", _TIME),
+    _column("usageDurationMs", Integer),
+    _column("runtimeEnvironmentId", key="environment_id"),
+    _column("error", JSONB),
+    _column("output"),
+    _column("outputType"),
+)
+
+snapshot = _table(
+    "TaskRunExecutionSnapshot",
+    _column("id"),
+    _column("runId"),
+    _enum("TaskRunExecutionStatus", "executionStatus"),
+    _enum("TaskRunStatus", "runStatus"),
+    _column("description"),
+    _column("isValid", Boolean),
+    _column("error"),
+    _column("attemptNumber", Integer),
+    _column("createdAt", _TIME),
+    _column("lastHeartbeatAt", _TIME),
+    _column("completedWaitpointOrder", _TEXTS),
 )
 
 batch_task_run = _table(
@@ -105,6 +161,16 @@ batch_task_run = _table(
     _column("completedAt", _TIME),
 )
 
+batch_error = _table(
+    "BatchTaskRunError",
+    _column("batchTaskRunId", key="batch_id"),
+    _column("index", Integer, key="item_index"),
+    _column("taskIdentifier"),
+    _column("error"),
+    _column("errorCode"),
+    _column("createdAt", _TIME),
+)
+
 waitpoint = _table(
     "Waitpoint",
     _column("id"),
@@ -123,6 +189,8 @@ waitpoint = _table(
     _column("createdAt", _TIME),
     _column("tags", _TEXTS, key="stored_tags"),
     _column("outputIsError", Boolean),
+    _column("output"),
+    _column("outputType"),
 )
 
 block = _table(
@@ -181,7 +249,16 @@ class Catalog:
     @property
     def tables(self) -> tuple[Table, ...]:
         """The tables that a shard of this variant must have."""
-        return (task_run, batch_task_run, waitpoint, block, self.connection)
+        return (
+            task_run,
+            batch_task_run,
+            batch_error,
+            waitpoint,
+            block,
+            attempt,
+            snapshot,
+            self.connection,
+        )
 
 
 FULL = Catalog(
@@ -202,20 +279,94 @@ DEDICATED = Catalog(
     ),
 )
 
-CONTROL_PLANE = (environment, project, organization, org_member, user)
+task_queue = _table(
+    "TaskQueue",
+    _column("id"),
+    _column("name"),
+    _column("runtimeEnvironmentId", key="environment_id"),
+    _column("concurrencyLimit", Integer),
+    _column("paused", Boolean),
+)
+
+worker = _table(
+    "BackgroundWorker",
+    _column("id"),
+    _column("runtimeEnvironmentId", key="environment_id"),
+    _column("runtime"),
+    _column("runtimeVersion"),
+)
+
+deployment = _table(
+    "WorkerDeployment",
+    _column("id"),
+    _column("friendlyId"),
+    _column("shortCode"),
+    _column("version"),
+    _enum("WorkerDeploymentStatus", "status"),
+    _column("environmentId"),
+    _column("workerId"),
+    _column("git", JSONB),
+)
+
+schedule = _table(
+    "TaskSchedule",
+    _column("id"),
+    _column("friendlyId"),
+    _column("projectId"),
+    _column("externalId"),
+    _column("deduplicationKey"),
+    _column("userProvidedDeduplicationKey", Boolean),
+    _column("generatorExpression", key="cron"),
+    _column("generatorDescription", key="description"),
+    _column("timezone"),
+)
+
+bulk_action = _table(
+    "BulkActionGroup",
+    _column("id"),
+    _column("friendlyId"),
+    _column("environmentId"),
+    _column("name"),
+    _enum("BulkActionType", "type"),
+    _enum("BulkActionStatus", "status"),
+    _column("totalCount", Integer),
+    _column("successCount", Integer),
+    _column("failureCount", Integer),
+    _column("createdAt", _TIME),
+    _column("completedAt", _TIME),
+    _column("params", JSONB),
+    _column("userId"),
+)
+
+task_identifier = _table(
+    "TaskIdentifier", _column("id"), _column("runtimeEnvironmentId", key="environment_id"), _column("slug")
+)
+
+CONTROL_PLANE = (
+    environment,
+    project,
+    organization,
+    org_member,
+    user,
+    task_queue,
+    worker,
+    deployment,
+    schedule,
+    bulk_action,
+    task_identifier,
+)
 """The tables that a control plane must have."""
 
 
-def columns(table: Table, names: Iterable[str]) -> list[ColumnElement[Any]]:
-    """Return the named columns in that order, labelled with our names.
+def columns(table: Table, names: Iterable[str], **computed: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+    """Return the named columns in that order, labelled with our names; some of them computed from others.
 
     Enums are read as text: the driver would otherwise look each one up, on each connection.
     """
-    return [
-        (cast(column, Text) if isinstance(column.type, ENUM) else _as_python(column)).label(name)
-        for name, column in ((name, table.c[name]) for name in names)
-    ]
+    return [(computed[name] if name in computed else _as_python(table.c[name])).label(name) for name in names]
 
 
 def _as_python(column: Column[Any]) -> ColumnElement[Any]:
-    return cast(column, Float) if isinstance(column.type, Numeric) else column
+    if isinstance(column.type, ENUM):
+        return cast(column, Text)
+    return cast(column, Float) if isinstance(column.type, Numeric) and not isinstance(column.type, Float) else column

@@ -1,11 +1,11 @@
 """Waitpoints of one shard, and the rows that tie runs to them: keys in, records out."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import Table, Text, bindparam, select
+from sqlalchemy import ColumnElement, Table, Text, any_, bindparam, select
 
 from store.pages import Window
-from store.queries import by_reference, bytewise, each, page_of_each
+from store.queries import by_reference, bytewise, each, page_of, page_of_each, text_array
 from store.records import BlockRecord, WaitpointRecord
 from store.shard import ReadConnection
 from store.tables import block, columns, waitpoint
@@ -22,6 +22,25 @@ async def waitpoints_by_reference(
     """Return this shard's waitpoints of an environment, keyed by friendly id and by primary key."""
     statement = select(*_COLUMNS).where(waitpoint.c.environment_id == environment_id)
     return await by_reference(connection, statement, waitpoint, WaitpointRecord._make, references)
+
+
+async def token_page(
+    connection: ReadConnection, environment_id: str, conditions: Sequence[ColumnElement[bool]], window: Window
+) -> list[WaitpointRecord]:
+    """Return one window of an environment's waitpoints on this shard, and one more."""
+    statement = select(*_COLUMNS).where(waitpoint.c.environment_id == environment_id, *conditions)
+    return await page_of(connection, statement, waitpoint, WaitpointRecord._make, window)
+
+
+async def outputs_by_waitpoint(
+    connection: ReadConnection, environment_id: str, ids: Collection[str]
+) -> dict[str, tuple[str | None, str]]:
+    """Return the outputs of waitpoints and their content types, by primary key: too large to be read with each."""
+    c = waitpoint.c
+    statement = select(c.id, c.output, c.output_type).where(
+        c.environment_id == environment_id, c.id == any_(text_array(ids))
+    )
+    return {row.id: (row.output, row.output_type) for row in await connection.execute(statement)}
 
 
 async def waitpoint_ids_by_run(

@@ -56,7 +56,8 @@ class FederationUnderTest:
     shards: tuple[ShardKey, ...]
     statements: list[tuple[str, str]] = field(default_factory=list)
     """(role, SQL) of everything that was executed since `listening` began."""
-    _clock: int = 0
+    planted: int = 0
+    """How many rows with times of their own were planted: the last one is so many seconds past `START`."""
 
     @property
     def queries(self) -> Counter[str]:
@@ -124,7 +125,7 @@ class FederationUnderTest:
                 "runtimeEnvironmentId": self.tenant.environment_id,
                 "projectId": self.tenant.project_id,
                 "queue": "task/hello",
-                **self._times(),
+                **self.times(),
                 **columns,
             },
         )
@@ -140,7 +141,7 @@ class FederationUnderTest:
                 "id": id_,
                 "friendlyId": f"batch_{id_}",
                 "runtimeEnvironmentId": self.tenant.environment_id,
-                **self._times(),
+                **self.times(),
                 **columns,
             },
         )
@@ -160,7 +161,7 @@ class FederationUnderTest:
                 "userProvidedIdempotencyKey": False,
                 "projectId": self.tenant.project_id,
                 "environmentId": self.tenant.environment_id,
-                **self._times(),
+                **self.times(),
                 **columns,
             },
         )
@@ -177,15 +178,16 @@ class FederationUnderTest:
     async def block(self, shard: ShardKey, run: str, waitpoint: str, batch_index: int | None = None) -> None:
         """Plant an edge: the run, on this shard, waits for the waitpoint."""
         row = {"id": ids.mint_cuid(), "taskRunId": run, "waitpointId": waitpoint, "batchIndex": batch_index}
-        await self.insert(shard, "TaskRunWaitpoint", {**row, "projectId": self.tenant.project_id, **self._times()})
+        await self.insert(shard, "TaskRunWaitpoint", {**row, "projectId": self.tenant.project_id, **self.times()})
 
     async def insert(self, shard: str, table: str, row: dict[str, Any]) -> None:
         """Insert one row."""
         await insert(self.connections[shard], table, row)
 
-    def _times(self) -> dict[str, datetime]:
-        self._clock += 1
-        moment = START + timedelta(seconds=self._clock)
+    def times(self) -> dict[str, datetime]:
+        """Return the times of a new row, a second after those of the last one."""
+        self.planted += 1
+        moment = START + timedelta(seconds=self.planted)
         return {"createdAt": moment, "updatedAt": moment}
 
 
