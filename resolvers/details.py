@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from resolvers.loaders import Keyed
-from resolvers.payloads import decode, decode_error, decode_metadata
+from resolvers.payloads import ErrorRecord, decode, decode_error, decode_metadata
 from resolvers.viewer import Viewer
 from store.errors import ShardError
 from store.records import (
@@ -26,11 +26,19 @@ class _Part(NamedTuple):
     read: Callable[..., Any]
 
 
+def _failure(error: object, raw_status: str) -> ErrorRecord | None:
+    """Return why a run has no result; of one that was canceled, that it was."""
+    if raw_status == "CANCELED":
+        return ErrorRecord("INTERNAL_ERROR", None, "the run was canceled", "TASK_RUN_CANCELLED", None)
+    return decode_error(error)
+
+
 PARTS: dict[str, _Part] = {
     "payload": _Part(("payload", "payload_type"), decode),
     "output": _Part(("output", "output_type"), decode),
     "metadata": _Part(("run_metadata", "metadata_type"), decode_metadata),
     "error": _Part(("error",), decode_error),
+    "failure": _Part(("error", "raw_status"), _failure),
 }
 
 

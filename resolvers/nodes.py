@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
-from resolvers import batches, environments, runs, waitpoints
+from resolvers import batches, details, environments, runs, waitpoints
 from resolvers.errors import BadInputError
 from resolvers.loaders import LARGEST_PAGE, Keyed
 from resolvers.viewer import Viewer
@@ -21,6 +21,7 @@ _KINDS = {
     "run": _Kind(runs.by_reference, str),
     "batch": _Kind(batches.by_reference, str),
     "waitpoint": _Kind(waitpoints.by_reference, str),
+    "bulk": _Kind(details.bulk_actions, str),
     "env": _Kind(environments.by_id, body),
     "project": _Kind(environments.project_by_id, body),
     "org": _Kind(environments.organization_by_id, body),

@@ -9,11 +9,13 @@ from resolvers.loaders import Keyed, Listed, PageArguments
 from resolvers.viewer import Viewer
 from store.errors import ShardError
 from store.filters import RunFilter, digest
+from store.ids import can_exist
 from store.pages import Feed, Page, Window
 from store.records import CountRecord, RunRecord
 from store.router import Answers
 
 MOST_COUNTED = 10_000
+MOST_RESULTS = 1_000
 
 
 async def _runs(viewer: Viewer, references: Sequence[str]) -> Answers[RunRecord]:
@@ -83,6 +85,44 @@ async def _blocked(viewer: Viewer, feeds: Mapping[str, Feed], window: Window) ->
     return await viewer.router.blocked_runs(viewer.environment_id, feeds, window, viewer.source)
 
 
+async def _touched(viewer: Viewer, feeds: Mapping[str, Feed], window: Window) -> Mapping[str, Page[RunRecord]]:
+    return await viewer.router.runs_by_bulk_action(viewer.environment_id, feeds, window, viewer.source)
+
+
+async def _by_trace(viewer: Viewer, trace_ids: Sequence[str]) -> Answers[RunRecord]:
+    known = [trace_id for trace_id in trace_ids if can_exist(trace_id)]
+    return await viewer.router.runs_by_trace(viewer.environment_id, known, viewer.source) if known else {}
+
+
+async def result(viewer: Viewer, friendly_id: str) -> RunRecord | None:
+    """Return a run that has ended, or None: no such run, or it has not."""
+    found = await viewer.load(by_reference, friendly_id)
+    return found if found is not None and found.is_final else None
+
+
+async def results_of_batch(viewer: Viewer, friendly_id: str) -> list[RunRecord] | None:
+    """Return the runs of a batch that have ended, in the order of its items; None if there is no such batch.
+
+    A batch that lists its runs has the order from there, else from their creation.
+    """
+    batch = await viewer.load(batches.by_reference, friendly_id)
+    if batch is None:
+        return None
+    listed = await viewer.load(batches.listed_runs, batch.id)
+    if listed:
+        members = await viewer.load_many(by_reference, listed[:MOST_RESULTS])
+        for member in members:
+            if isinstance(member, ShardError):
+                raise member
+        return [member for member in members if isinstance(member, RunRecord) and member.is_final]
+    feed, window = Feed("batchResults", (batch.id,)), Window(MOST_RESULTS, oldest_first=True)
+    conditions = RunFilter(batch_id=batch.id).conditions(viewer.now)
+    found = await viewer.router.run_page(viewer.environment_id, conditions, feed, window, viewer.source)
+    if found.failures:
+        raise found.failures[0]
+    return [run for run in found.nodes if run.is_final]
+
+
 by_reference: Keyed[str, RunRecord] = Keyed("run", _runs)
 """A run by friendly id (``run_...``) or primary key."""
 
@@ -91,6 +131,12 @@ counts: Keyed[tuple[str, RunFilter], CountRecord] = Keyed("environment.runs.tota
 
 has_any: Keyed[str, bool] = Keyed("environment.hasAnyRuns", _any)
 """Whether an environment has any run on any shard, by primary key."""
+
+by_trace: Keyed[str, RunRecord] = Keyed("run by trace", _by_trace)
+"""The first run of a trace, by trace id."""
+
+touched_by: Listed[RunRecord] = Listed("bulkAction.runs", _touched)
+"""The runs that a bulk action touched."""
 
 children: Listed[RunRecord] = Listed("run.childRuns", _children)
 """The runs that a run triggered."""

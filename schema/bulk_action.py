@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 from strawberry.scalars import JSON
 
-from resolvers import environments
-from schema.declare import column, edge, type_of
-from schema.node import Node
+from resolvers import environments, runs
+from schema.declare import column, edge, forward_listing, type_of
+from schema.node import Node, PageInfo
 from schema.scalars import DateTime
 from store.records import BulkActionRecord
 
 if TYPE_CHECKING:
     from schema.environment import Environment
+    from schema.run import RunConnection
 
 
 @strawberry.enum(description="What a bulk action does to its runs.")
@@ -51,3 +52,23 @@ class BulkAction(Node):
     environment: Annotated["Environment", strawberry.lazy("schema.environment")] | None = edge(
         environments.by_id, "environment_id", description="Where its runs are."
     )
+    runs: Annotated["RunConnection", strawberry.lazy("schema.run")] | None = forward_listing(
+        runs.touched_by, description="The runs that it touched, newest first, from all shards."
+    )
+
+
+@strawberry.type(description="A bulk action in a list.")
+class BulkActionEdge:
+    """The type of that name; its record is `store.pages.Edge`."""
+
+    cursor: str = column(description="Where this bulk action stands in the list.")
+    node: BulkAction = column(description="The bulk action.")
+
+
+@strawberry.type(description="A page of bulk actions.")
+class BulkActionConnection:
+    """The type of that name; its record is `store.pages.Page`."""
+
+    edges: list[BulkActionEdge] = column(description="The bulk actions with their cursors.")
+    nodes: list[BulkAction] = column(description="The bulk actions.")
+    page_info: PageInfo = column(description="Where the page begins and ends.")

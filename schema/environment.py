@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from resolvers import batches, environments, runs, waitpoints
+from resolvers import batches, bulk_actions, environments, runs, waitpoints
 from resolvers.loaders import PageArguments
 from schema.declare import After, Before, First, Last, by_id, column, edge, root, type_of
 from schema.filters import (
@@ -22,6 +22,7 @@ from schema.scalars import DateTime
 from store.pages import Page
 from store.records import (
     BatchRecord,
+    BulkActionRecord,
     EnvironmentRecord,
     OrganizationRecord,
     ProjectRecord,
@@ -31,6 +32,7 @@ from store.records import (
 
 if TYPE_CHECKING:
     from schema.batch import Batch, BatchConnection
+    from schema.bulk_action import BulkAction, BulkActionConnection
     from schema.run import Run, RunConnection
     from schema.waitpoint import Waitpoint, WaitpointConnection
 
@@ -62,6 +64,17 @@ async def _batches(  # noqa: PLR0913, PLR0917  the arguments of a connection
 ) -> Page[BatchRecord] | None:
     arguments = PageArguments(first, after, last, before)
     return await batches.page(info.context.viewer, parent.id, batches_let_through(filter_), arguments)
+
+
+async def _bulk_actions(  # noqa: PLR0913, PLR0917  the arguments of a connection
+    parent: strawberry.Parent[EnvironmentRecord],
+    info: strawberry.Info,
+    first: First = None,
+    after: After = None,
+    last: Last = None,
+    before: Before = None,
+) -> Page[BulkActionRecord] | None:
+    return await bulk_actions.page(info.context.viewer, parent.id, PageArguments(first, after, last, before))
 
 
 async def _tokens(  # noqa: PLR0913, PLR0917  the arguments of a connection
@@ -156,6 +169,12 @@ class Environment(Node):
     )
     batches: Annotated["BatchConnection", strawberry.lazy("schema.batch")] | None = root(
         _batches, always=True, description="Its batches, newest first, from all shards."
+    )
+    bulk_action: Annotated["BulkAction", strawberry.lazy("schema.bulk_action")] | None = by_id(
+        "bulk", description="One of its bulk actions."
+    )
+    bulk_actions: Annotated["BulkActionConnection", strawberry.lazy("schema.bulk_action")] | None = root(
+        _bulk_actions, always=True, description="Its bulk actions, newest first."
     )
     waitpoint_tokens: Annotated["WaitpointConnection", strawberry.lazy("schema.waitpoint")] | None = root(
         _tokens, always=True, description="Its tokens, newest first, from all shards."

@@ -5,16 +5,16 @@ from typing import Annotated, Any
 
 import strawberry
 
-from resolvers import environments, shards
+from resolvers import environments, runs, shards
 from resolvers.nodes import node, nodes
 from schema.batch import Batch
 from schema.declare import Id, by_id, root
 from schema.environment import Environment, Organization, Project
 from schema.node import Node
-from schema.run import Run
+from schema.run import Run, RunResult
 from schema.shard import Shard
 from schema.waitpoint import Waitpoint
-from store.records import EnvironmentRecord, OrganizationRecord, ProjectRecord
+from store.records import EnvironmentRecord, OrganizationRecord, ProjectRecord, RunRecord
 
 Ids = Annotated[list[strawberry.ID], strawberry.argument(description="The ids, at most 100.")]
 OptionalId = Annotated[strawberry.ID | None, strawberry.argument(name="id", description="Its id.")]
@@ -23,6 +23,7 @@ OptionalOrganizationSlug = Annotated[str | None, strawberry.argument(description
 ProjectSlug = Annotated[str | None, strawberry.argument(description="Slug of its project.")]
 Slug = Annotated[str, strawberry.argument(description="Its slug.")]
 OptionalSlug = Annotated[str | None, strawberry.argument(description="Its slug.")]
+TraceId = Annotated[str, strawberry.argument(description="The trace.")]
 Ref = Annotated[str | None, strawberry.argument(description="Its ref, `proj_...`.")]
 
 
@@ -58,6 +59,19 @@ async def _environment(
     return await environments.environment(info.context.viewer, id_, (organization_slug, project_slug, slug))
 
 
+async def _run_by_trace(info: strawberry.Info, trace_id: TraceId) -> RunRecord | None:
+    record: RunRecord | None = await info.context.viewer.load(runs.by_trace, trace_id)
+    return record
+
+
+async def _run_result(info: strawberry.Info, id_: Id) -> RunRecord | None:
+    return await runs.result(info.context.viewer, id_) if id_.startswith("run_") else None
+
+
+async def _batch_results(info: strawberry.Info, id_: Id) -> list[RunRecord] | None:
+    return await runs.results_of_batch(info.context.viewer, id_) if id_.startswith("batch_") else None
+
+
 @strawberry.type(description="Where every query begins.")
 class Query:
     """The type of that name."""
@@ -77,6 +91,14 @@ class Query:
         _environment, description="An environment by id or by three slugs; the credential's own without arguments."
     )
     run: Run | None = by_id("run", description="A run by its id; null if there is none that the viewer may see.")
+    run_by_trace_id: Run | None = root(
+        _run_by_trace, description="The first run of a trace; null if there is none that the viewer may see."
+    )
+    run_result: RunResult | None = root(_run_result, description="How a run ended; null while it has not.")
+    batch_results: list[RunResult] | None = root(
+        _batch_results,
+        description="How the runs of a batch ended, in the order of its items; without those that have not.",
+    )
     batch: Batch | None = by_id(
         "batch", description="A batch by its id; null if there is none that the viewer may see."
     )

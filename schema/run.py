@@ -109,7 +109,7 @@ class Run(Node):
     region: str | None = column(description="Where its machine is.")
     machine: MachinePreset | None = column(description="The size of its machine.")
     version: Version | None = column(description="The code that it executes; null before it is decided.")
-    usage: Usage = column(description="What it used and cost.")
+    usage: Usage = column("itself", description="What it used and cost.")
     payload: Payload | None = edge(details.parts, "id", part="payload", always=True, description="What it was given.")
     output: Payload | None = edge(details.parts, "id", part="output", description="What it returned.")
     metadata: JSON | None = edge(details.parts, "id", part="metadata", description="What it says of itself.")
@@ -156,6 +156,16 @@ class Run(Node):
     blocked_by: list[BlockedBy] | None = edge(
         waits.blocking, "id", always=True, description="What it waits for now, at most 1,000."
     )
+
+
+@strawberry.type(description="How a run ended.")
+class RunResult:
+    """The type of that name; its record is the run's."""
+
+    ok: bool = column("is_success", description="Whether it ended with success.")
+    run: Run = column("itself", description="The run.")
+    output: Payload | None = edge(details.parts, "id", part="output", description="What it returned.")
+    error: RunError | None = edge(details.parts, "id", part="failure", description="Why it did not end with success.")
 
 
 @strawberry.type(description="A run in a list.")

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from cachetools import TTLCache
 from sqlalchemy import ColumnElement, Row, Select, any_, func, select
 
-from store.queries import Identified, bytewise, is_one_of, text_array
+from store.pages import Feed, Page, Window, merge
+from store.queries import Identified, bytewise, cut, is_one_of, text_array
 from store.records import (
     BulkActionRecord,
     DeploymentRecord,
@@ -162,6 +163,12 @@ class ControlPlane:
         )
         found = await self._ask(statement, BulkActionRecord._make)
         return {reference: record for record in found for reference in (record.id, record.friendly_id)}
+
+    async def bulk_action_page(self, environment_id: str, feed: Feed, window: Window) -> Page[BulkActionRecord]:
+        """Return a page of an environment's bulk actions, newest first."""
+        statement = select(*_BULK_ACTION).where(bulk_action.c.environment_id == environment_id)
+        statement = cut(statement, window, bulk_action.c.created_at, bulk_action.c.id)
+        return merge(feed, window, [await self._ask(statement, BulkActionRecord._make)], [])
 
     async def task_identifiers(self, environment_id: str) -> list[str]:
         """Return the tasks that an environment ever had, sorted, at most `MOST_TASKS`."""

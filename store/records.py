@@ -193,8 +193,8 @@ class RunRecord(NamedTuple):
         return VersionRecord(self.task_version or "", self.sdk_version, self.cli_version, self.locked_to_version_id)
 
     @property
-    def usage(self) -> "RunRecord":
-        """The run itself: its usage are some of its columns."""
+    def itself(self) -> "RunRecord":
+        """The run itself, for what is made of its own columns."""
         return self
 
     @property

@@ -33,6 +33,7 @@ from store.runs import (
     large_columns,
     run_page,
     runs_by_batch,
+    runs_by_bulk_action,
     runs_by_reference,
     runs_by_trace,
     runs_by_waitpoint,
@@ -274,6 +275,14 @@ class Router:
         members = {batch_id: listed.get(batch_id, ()) for batch_id in feeds}
         return await self._pages(
             lambda _, connection: runs_by_batch(connection, environment_id, members, window), feeds, window, source
+        )
+
+    async def runs_by_bulk_action(
+        self, environment_id: str, feeds: Mapping[str, Feed], window: Window, source: ReadFrom
+    ) -> dict[str, Page[RunRecord]]:
+        """Return a page of the runs that each bulk action touched, by its primary key, from any shard."""
+        return await self._pages(
+            lambda _, connection: runs_by_bulk_action(connection, environment_id, feeds, window), feeds, window, source
         )
 
     async def connected_runs(

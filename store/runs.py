@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, Table, Text, any_, cast, func, or_, select
+from sqlalchemy.dialects.postgresql import array
 
 from store.pages import Window
 from store.queries import by_reference, bytewise, count_up_to, cut, each, page_of, page_of_each, text_array
@@ -143,6 +144,15 @@ async def runs_by_batch(
         else task_run.c.batch_id == parent.c.id
     )
     return await _by_parent(connection, parent, statement, window)
+
+
+async def runs_by_bulk_action(
+    connection: ReadConnection, environment_id: str, bulk_action_ids: Collection[str], window: Window
+) -> dict[str, list[RunRecord]]:
+    """Return the runs of this shard that each bulk action touched, by its primary key; newest first, and one more."""
+    parent = each(bulk_action_ids)
+    touched = task_run.c.bulk_action_group_ids.bool_op("@>")(array([parent.c.id]))
+    return await _by_parent(connection, parent, _of(environment_id).where(touched), window)
 
 
 async def runs_by_waitpoint(
