@@ -59,6 +59,7 @@ There may be more keys than were asked for: a row is known by its friendly id an
 """
 
 Query: TypeAlias = Callable[[Shard, ReadConnection], Awaitable[T]]
+Read: TypeAlias = Callable[[Collection[str], ReadFrom], Awaitable[Answers[T]]]
 KeyedQuery: TypeAlias = Callable[[Shard, ReadConnection, Collection[str]], Awaitable[Mapping[str, T]]]
 
 log = structlog.get_logger()
@@ -87,11 +88,15 @@ class Router:
 
     async def batches(self, environment_id: str, references: Collection[str], source: ReadFrom) -> Answers[BatchRecord]:
         """Return batches by friendly id or primary key: from the shard that each id names, else from another."""
-        return await self._read_through(
+        return await self._surely(
             references,
-            self.residency.batch,
-            lambda _, connection, keys: batches_by_reference(connection, environment_id, keys),
             source,
+            lambda keys, freshness: self._read_through(
+                keys,
+                self.residency.batch,
+                lambda _, connection, asked: batches_by_reference(connection, environment_id, asked),
+                freshness,
+            ),
         )
 
     async def listed_runs(
@@ -109,14 +114,16 @@ class Router:
         self, environment_id: str, references: Collection[str], source: ReadFrom
     ) -> Answers[WaitpointRecord]:
         """Return waitpoints by friendly id or primary key: all shards are asked at once, new's copy wins."""
+
+        async def read(keys: Collection[str], freshness: ReadFrom) -> Answers[WaitpointRecord]:
+            legs, failures = await self._everywhere(
+                lambda _, connection: waitpoints_by_reference(connection, environment_id, keys), freshness
+            )
+            unknown = dict.fromkeys(keys, failures[0]) if failures else {}
+            return {**unknown, **{key: record for leg in legs for key, record in leg.items()}}
+
         keys = [reference for reference in references if ids.can_exist(reference)]
-        if not keys:
-            return {}
-        legs, failures = await self._everywhere(
-            lambda _, connection: waitpoints_by_reference(connection, environment_id, keys), source
-        )
-        unknown = dict.fromkeys(keys, failures[0]) if failures else {}
-        return {**unknown, **{key: record for leg in legs for key, record in leg.items()}}
+        return await self._surely(keys, source, read) if keys else {}
 
     async def waitpoint_ids(self, run_ids: Collection[str], window: Window, source: ReadFrom) -> Answers[list[str]]:
         """Return the ids of the waitpoints that each run ever waited on, and one more; from the run's shard."""
@@ -308,6 +315,17 @@ class Router:
             window,
             source,
         )
+
+    async def _surely(self, keys: Collection[str], source: ReadFrom, read: Read[T]) -> Answers[T]:
+        """Read keys, and those that replicas miss once more from the primaries: a miss must not be a lag.
+
+        Costs nothing where no shard has a replica of its own.
+        """
+        answers = await read(keys, source)
+        if source is ReadFrom.PRIMARY or not any(shard.lags for shard in self.shards.values()):
+            return answers
+        missed = [key for key in keys if key not in answers]
+        return {**answers, **await read(missed, ReadFrom.PRIMARY)} if missed else answers
 
     async def _read_through(
         self, keys: Collection[str], route: Callable[[str], Route], query: KeyedQuery[T], source: ReadFrom

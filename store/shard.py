@@ -183,6 +183,11 @@ class Shard:
     primary: Database
     replica: Database
 
+    @property
+    def lags(self) -> bool:
+        """Whether what a replica says may be older than what was written."""
+        return self.replica is not self.primary
+
     async def read(self, query: Callable[[ReadConnection], Awaitable[T]], source: ReadFrom) -> T:
         """Run a query on the copy that `source` names. Raises `ShardUnavailableError` or `ShardTimeoutError`."""
         database = self.primary if source is ReadFrom.PRIMARY else self.replica

@@ -302,7 +302,7 @@ async def test_details_cost_one_statement_however_many_runs(federation: Federati
       queue { paused } version { runtime deployment { id } } payload { json } metadata bulkActions { id }
       snapshots { id } attempts { id } schedule { id } } } } }"""
 
-    links = {
+    links: dict[str, Any] = {
         "lockedToVersionId": keys["worker"],
         "scheduleId": keys["schedule"],
         "bulkActionGroupIds": [keys["bulk"]],

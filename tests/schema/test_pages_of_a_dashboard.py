@@ -167,7 +167,7 @@ def operation(federation: FederationUnderTest, page: str, planted: dict[str, Any
     slugs = {"org": organization, "project": project, "env": slug}
     environment = {"env": f"env_{federation.tenant.environment_id}"}
     bulk = f"bulk_{planted['keys']['bulk']}"
-    return {
+    pages: dict[str, tuple[str, dict[str, Any], Any]] = {
         "list": (LIST, slugs, lambda data: len(data["environment"]["runs"]["nodes"])),
         "batches": (BATCHES, slugs, lambda data: len(data["environment"]["batches"]["nodes"])),
         "batch": (
@@ -195,7 +195,8 @@ def operation(federation: FederationUnderTest, page: str, planted: dict[str, Any
             {**slugs, "id": bulk},
             lambda data: len(data["environment"]["bulkAction"]["runs"]["nodes"]),
         ),
-    }[page]
+    }
+    return pages[page]
 
 
 async def test_results_are_told_of_what_has_ended(federation: FederationUnderTest) -> None:
@@ -211,7 +212,6 @@ async def test_results_are_told_of_what_has_ended(federation: FederationUnderTes
       runResult(id: $run) { ok run { id } output { json } error { type code } }
       batchResults(id: $batch) { ok run { id } error { code } } }"""
 
-    ok, none = {"json": {"ok": 1}}, {"runResult": None, "batchResults": None}
     data = await federation.ask(query, run=f"run_{succeeded}", batch=f"batch_{batch}")
     assert data["runResult"] == {
         "ok": True,

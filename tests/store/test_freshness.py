@@ -1,0 +1,220 @@
+"""One law for every read of the router: on a replica it may be old, on the primary it never is.
+
+The replica is a real standby whose replay is paused, so whatever is planted after that is on the primary only.
+"""
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import event
+
+from store.embedded import Cluster
+from store.federation import open_federation
+from store.pages import Feed, Window
+from store.residency import LEGACY, NEW, ShardKey
+from store.router import Router
+from store.shard import ReadFrom
+from store.tables import DEDICATED, FULL
+from store.topology import Access, ShardAccess, Topology
+from store.urls import parse_url
+from tests.federation import START, FederationUnderTest, plant_tenant
+
+WINDOW, FEED = Window(10), Feed("law")
+
+
+@dataclass
+class Planted:
+    """Rows of one shard that are all tied to each other; `of` is their environment."""
+
+    of: str
+    run: str
+    child: str
+    batch: str
+    token: str
+    trace: str
+    bulk: str
+
+
+Seen = Callable[[Router, Planted, ReadFrom], Awaitable[Any]]
+
+
+def rows(pages: dict[str, Any], key: str) -> Any:
+    return pages[key].nodes
+
+
+async def of_batch(router: Router, it: Planted, source: ReadFrom) -> Any:
+    return rows(await router.runs_by_batch(it.of, {it.batch: FEED}, {}, WINDOW, source), it.batch)
+
+
+async def counted(router: Router, it: Planted, source: ReadFrom) -> Any:
+    return (await router.count_runs(it.of, (), 9, source))[0]
+
+
+async def statuses(router: Router, it: Planted, source: ReadFrom) -> Any:
+    return (await router.statuses_by_batch(it.of, [it.batch], source))[it.batch]
+
+
+LAW: dict[str, Seen] = {
+    "runs": lambda router, it, source: router.runs(it.of, [it.run], source),
+    "batches": lambda router, it, source: router.batches(it.of, [it.batch], source),
+    "listed_runs": lambda router, it, source: router.listed_runs(it.of, [it.batch], source),
+    "waitpoints": lambda router, it, source: router.waitpoints(it.of, [it.token], source),
+    "waitpoint_ids": lambda router, it, source: router.waitpoint_ids([it.run], WINDOW, source),
+    "large_columns": lambda router, it, source: router.large_columns(it.of, [it.run], ["payload"], source),
+    "attempts": lambda router, it, source: router.attempts(it.of, [it.run], source),
+    "snapshots": lambda router, it, source: router.snapshots([it.run], 5, source),
+    "blocks": lambda router, it, source: router.blocks([it.run], source),
+    "errors_by_batch": lambda router, it, source: router.errors_by_batch([it.batch], source),
+    "outputs": lambda router, it, source: router.outputs(it.of, [it.token], source),
+    "runs_by_trace": lambda router, it, source: router.runs_by_trace(it.of, [it.trace], source),
+    "statuses_by_batch": statuses,
+    "count_runs": counted,
+    "runs_by_batch": of_batch,
+    "run_page": lambda router, it, source: nodes(router.run_page(it.of, (), FEED, WINDOW, source)),
+    "batch_page": lambda router, it, source: nodes(router.batch_page(it.of, (), FEED, WINDOW, source)),
+    "token_page": lambda router, it, source: nodes(router.token_page(it.of, (), FEED, WINDOW, source)),
+    "child_runs": lambda router, it, source: nodes(router.child_runs(it.of, {it.run: FEED}, WINDOW, source)),
+    "connected_runs": lambda router, it, source: nodes(router.connected_runs(it.of, {it.token: FEED}, WINDOW, source)),
+    "blocked_runs": lambda router, it, source: nodes(router.blocked_runs(it.of, {it.token: FEED}, WINDOW, source)),
+    "runs_by_bulk_action": lambda router, it, source: nodes(
+        router.runs_by_bulk_action(it.of, {it.bulk: FEED}, WINDOW, source)
+    ),
+}
+"""Every read, as what it shows of the planted rows: something, or nothing."""
+
+ASKED_AGAIN = {"batches", "waitpoints"}
+"""Reads whose miss is a permanent answer to a machine: what a replica misses is read from the primary."""
+
+
+async def nodes(pages: Awaitable[Any]) -> Any:
+    """Return the rows of a page, or of the only page of a mapping."""
+    found = await pages
+    (page,) = found.values() if isinstance(found, dict) else (found,)
+    return page.nodes
+
+
+@pytest.fixture(scope="module")
+async def lagging(
+    clusters: dict[ShardKey, Cluster], urls: dict[ShardKey, str], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[FederationUnderTest, Planted, Planted, list[str]]]:
+    """A federation whose `new` has a paused standby; rows from before the pause, from after, and the standby's SQL."""
+    directory: Path = tmp_path_factory.mktemp("standby")
+    standby = await asyncio.to_thread(clusters[NEW].base_backup, directory / "new")
+    async with AsyncExitStack() as stack:
+        await asyncio.to_thread(standby.start)
+        stack.push_async_callback(asyncio.to_thread, standby.stop)
+        control_plane = Access(parse_url("DATABASE_URL", urls[LEGACY]))
+        new = Access(parse_url("NEW", urls[NEW]), parse_url("REPLICA", standby.url("runatlas")))
+        shards = (ShardAccess(LEGACY, FULL, control_plane), ShardAccess(NEW, DEDICATED, new))
+        opened = await stack.enter_async_context(open_federation(Topology(control_plane, shards)))
+        connections: dict[str, asyncpg.Connection[Any]] = {}
+        for key, url in ((LEGACY, urls[LEGACY]), (NEW, urls[NEW]), ("standby", standby.url("runatlas"))):
+            connections[key] = await asyncpg.connect(url)
+            stack.push_async_callback(connections[key].close)
+        federation = FederationUnderTest(opened, connections, await plant_tenant(connections[LEGACY]), (LEGACY, NEW))
+        before = await plant(federation)
+        await replayed(connections)
+        await connections["standby"].execute("SELECT pg_wal_replay_pause()")
+        federation.tenant = await plant_tenant(connections[LEGACY])
+        after = await plant(federation)
+        asked: list[str] = []
+        engine = opened.router.shards[NEW].replica.engine.sync_engine
+        event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+        yield federation, before, after, asked
+        await connections["standby"].execute("SELECT pg_wal_replay_resume()")
+
+
+async def replayed(connections: dict[str, "asyncpg.Connection[Any]"]) -> None:
+    """Return when the standby has what the primary has."""
+    written = await connections[NEW].fetchval("SELECT pg_current_wal_lsn()")
+    deadline = time.monotonic() + 20
+    while not await connections["standby"].fetchval("SELECT pg_last_wal_replay_lsn() >= $1", written):
+        assert time.monotonic() < deadline
+
+
+async def plant(federation: FederationUnderTest) -> Planted:
+    batch = await federation.batch(NEW, runIds=["run_x"])
+    run = await federation.run(NEW, batchId=batch, bulkActionGroupIds=["bulk"])
+    child = await federation.run(NEW, parentTaskRunId=run)
+    token = await federation.waitpoint(NEW, output="x")
+    await federation.connect(NEW, run, token)
+    await federation.block(NEW, run, token)
+    tenant, times = federation.tenant, federation.times()
+    await federation.insert(
+        NEW,
+        "TaskRunExecutionSnapshot",
+        {
+            "id": f"snapshot{run}",
+            "executionStatus": "EXECUTING",
+            "description": "x",
+            "runId": run,
+            "runStatus": "EXECUTING",
+            "environmentId": tenant.environment_id,
+            "environmentType": "PRODUCTION",
+            "projectId": tenant.project_id,
+            "organizationId": tenant.organization_id,
+            **times,
+        },
+    )
+    await federation.insert(
+        NEW,
+        "TaskRunAttempt",
+        {
+            "id": f"attempt{run}",
+            "friendlyId": f"attempt_{run}",
+            "taskRunId": run,
+            "backgroundWorkerId": "x",
+            "backgroundWorkerTaskId": "x",
+            "runtimeEnvironmentId": tenant.environment_id,
+            "queueId": "x",
+            **times,
+        },
+    )
+    error = {"id": f"error{batch}", "batchTaskRunId": batch, "index": 0, "taskIdentifier": "x", "error": "x"}
+    await federation.insert(NEW, "BatchTaskRunError", {**error, "createdAt": START})
+    trace = await federation.connections[NEW].fetchval('SELECT "traceId" FROM "TaskRun" WHERE id = $1', run)
+    return Planted(tenant.environment_id, run, child, batch, token, trace, "bulk")
+
+
+def test_every_read_of_the_router_is_in_the_law() -> None:
+    reads = {
+        name for name, member in inspect.getmembers(Router, inspect.iscoroutinefunction) if not name.startswith("_")
+    }
+    assert reads == set(LAW)
+
+
+@pytest.mark.parametrize("read", LAW)
+async def test_a_replica_may_be_old_and_a_primary_never_is(lagging: Any, read: str) -> None:
+    federation, before, after, asked = lagging
+    router, see = federation.federation.router, LAW[read]
+
+    for source in ReadFrom:
+        asked.clear()
+        assert await see(router, before, source), "what both have is seen on both"
+        assert bool(asked) is (source is ReadFrom.REPLICA), "the standby is asked for what may be old"
+    assert await see(router, after, ReadFrom.PRIMARY)
+    asked.clear()
+    assert bool(await see(router, after, ReadFrom.REPLICA)) is (read in ASKED_AGAIN)
+    assert asked
+
+
+async def test_after_a_write_a_viewer_reads_primaries(lagging: Any) -> None:
+    from resolvers import runs  # noqa: PLC0415  the one test here that is about a viewer
+    from resolvers.viewer import Viewer  # noqa: PLC0415
+
+    federation, _, after, _ = lagging
+    environment = await federation.federation.control_plane.environment_by_api_key(federation.tenant.api_key)
+    assert environment is not None
+    viewer = Viewer(federation.federation, environment)
+    assert await viewer.load(runs.by_reference, after.run) is None
+    viewer.wrote()
+    found = await viewer.load(runs.by_reference, after.run)
+    assert found is not None
