@@ -301,3 +301,43 @@ async def test_tokens_are_listed_by_exact_status_key_and_tag(federation: Federat
     nodes = (await federation.ask(query))["environment"]["waitpointTokens"]["nodes"]
     assert [node["output"] for node in nodes] == [None, {"json": {"ok": 1}}, None]
     assert [node["idempotencyKey"] for node in nodes] == ["order-1", None, None]
+
+
+MANY = """INSERT INTO "TaskRun" ("id", "friendlyId", "taskIdentifier", "payload", "traceId", "spanId",
+    "runtimeEnvironmentId", "projectId", "queue", "createdAt", "updatedAt")
+  SELECT $1 || n, 'run_' || $1 || n, 'many', '{}', 't', 's', $2, 'p', 'q',
+    $3::timestamp + n / 7 * interval '1 ms', now()
+  FROM generate_series(1, $4::int) AS n"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [("first", "after", "endCursor", "hasNextPage"), ("last", "before", "startCursor", "hasPreviousPage")]
+)
+async def test_walking_ten_thousand_rows_yields_each_old_one_once_whatever_is_inserted(
+    federation: FederationUnderTest, arguments: tuple[str, str, str, str]
+) -> None:
+    """Many rows share a millisecond, on both shards; new ones come in before, among and behind those already seen."""
+    size, cursor, end, more = arguments
+    environment = federation.tenant.environment_id
+    for shard, prefix in ((LEGACY, "c"), (NEW, "0")):
+        await federation.connections[shard].execute(MANY, f"{prefix}{environment}", environment, START, 5_000)
+    query = f"""query ($at: String) {{ environment {{ runs({size}: 100, {cursor}: $at) {{
+      nodes {{ id createdAt }} pageInfo {{ {end} {more} }} }} }} }}"""
+
+    seen: list[tuple[str, str]] = []
+    at = None
+    for page_number in range(200):
+        page = (await federation.ask(query, at=at))["environment"]["runs"]
+        rows = [(node["createdAt"], node["id"].removeprefix("run_")) for node in page["nodes"]]
+        seen += rows if size == "first" else rows[::-1]
+        if not page["pageInfo"][more]:
+            break
+        at = page["pageInfo"][end]
+        if page_number % 10 == 0:
+            for shard in (LEGACY, NEW):
+                await federation.run(shard, createdAt=START + timedelta(milliseconds=page_number * 7))
+
+    old = [row for row in seen if row[1][1:].startswith(environment)]
+    assert len(old) == len(set(old)) == 10_000
+    assert len(seen) == len(set(seen))
+    assert seen == sorted(seen, reverse=size == "first"), "bytes decide within a millisecond"
