@@ -1,11 +1,13 @@
 """The pages of a dashboard, each one operation: right rows from all shards, in statements that only depth decides."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from store import ids
-from store.residency import LEGACY, NEW
+from store.embedded import Cluster
+from store.residency import LEGACY, NEW, ShardKey
 from tests.federation import FederationUnderTest, friendly
 from tests.schema.test_inspector import plant_surroundings
 
@@ -245,3 +247,56 @@ async def test_a_run_is_found_by_its_trace_on_whichever_shard(federation: Federa
         assert await federation.ask(query, trace=trace) == {"runByTraceId": {"id": f"run_{root}"}}
     for nothing in ("nope", "", "\0", "x" * 10_000):
         assert await federation.ask(query, trace=nothing) == {"runByTraceId": None}
+
+
+@pytest.mark.parametrize("page", ["list", "batches", "batch", "waitpoint", "fan-out", "live", "bulk"])
+async def test_a_page_shows_what_the_other_shard_has_and_names_what_is_missing(
+    federation: FederationUnderTest, clusters: dict[ShardKey, Cluster], page: str
+) -> None:
+    planted = await plant(federation, await plant_surroundings(federation), 3)
+    query, variables, shown = operation(federation, page, planted)
+    await federation.ask(query, **variables)
+
+    await asyncio.to_thread(clusters[NEW].kill)
+    try:
+        answer = await federation.answer(query, **variables)
+    finally:
+        await asyncio.to_thread(clusters[NEW].start)
+
+    missing = {"code": "SHARD_UNAVAILABLE", "shard": NEW, "retryable": True}
+    assert all(error["extensions"] == missing for error in answer.get("errors", ()))
+    if page == "batch":
+        assert answer["data"] == {"batch": None}, "this batch is on the shard that is down"
+        assert [error["path"] for error in answer["errors"]] == [["batch"]]
+    else:
+        assert answer["extensions"] == {"degradedShards": [NEW]}
+        if page == "waitpoint":
+            assert answer["data"]["waitpoint"]["id"] == variables["id"], "its runs are on the shard that is down"
+        else:
+            assert shown(answer["data"]) >= 1
+
+
+async def test_a_control_plane_that_is_down_still_serves_the_fields_of_runs(
+    federation: FederationUnderTest, clusters: dict[ShardKey, Cluster]
+) -> None:
+    """Only what the control plane alone knows is missing, and what legacy holds, which is the same database here."""
+    keys = await plant_surroundings(federation)
+    run = await federation.run(NEW, lockedToVersionId=keys["worker"], taskVersion="v1", scheduleId=keys["schedule"])
+    query = """query ($id: ID!) { run(id: $id) { status payload { json } version { version runtime }
+      schedule { cron } queue { name paused } environment { slug project { slug } } } }"""
+    before = await federation.ask(query, id=f"run_{run}")
+
+    await asyncio.to_thread(clusters[LEGACY].kill)
+    try:
+        answer = await federation.answer(query, id=f"run_{run}")
+    finally:
+        await asyncio.to_thread(clusters[LEGACY].start)
+
+    assert answer["data"]["run"] == {
+        **before["run"],
+        "version": {"version": "v1", "runtime": None},
+        "schedule": None,
+        "queue": {"name": "task/hello", "paused": None},
+    }
+    assert {error["extensions"]["shard"] for error in answer["errors"]} == {"control plane"}
+    assert sorted(error["path"][-1] for error in answer["errors"]) == ["paused", "runtime", "schedule"]
