@@ -3,7 +3,7 @@
 Imports are inside the commands, so that the help is there at once.
 """
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -18,6 +18,7 @@ app = typer.Typer(
     help="One GraphQL graph over runs, batches and waitpoints that live in several Postgres databases.",
 )
 
+T = TypeVar("T")
 Runs = Annotated[int, typer.Option(min=200, help="How many runs to plant.")]
 Seed = Annotated[int, typer.Option(min=0, help="Decides every byte of the demo data.")]
 
@@ -32,9 +33,12 @@ def serve(
     seed: Seed = 1,
 ) -> None:
     """Serve the databases that the environment names; without any, two embedded ones with demo data."""
+    from store.settings import load_settings
+
+    settings = _expecting(load_settings)  # before anything that takes long to import
     from schema.serve import serve as run
 
-    _run(run(host, port, runs, seed))
+    _run(run(settings, host, port, runs, seed))
 
 
 @app.command()
@@ -56,7 +60,7 @@ def seed(runs: Runs = 20_000, seed: Seed = 1) -> None:
 @app.command()
 def where(ids: Annotated[list[str], typer.Argument(help="Ids of runs, batches or waitpoints.")]) -> None:
     """Say which shards an id routes to, and why. Asks no database."""
-    from schema.commands import where as run
+    from schema.explain import where as run
 
     _expecting(lambda: run(ids))
 
@@ -64,7 +68,7 @@ def where(ids: Annotated[list[str], typer.Argument(help="Ids of runs, batches or
 @app.command()
 def settings() -> None:
     """List the settings that the environment may hold, and what they mean."""
-    from schema.commands import settings as run
+    from schema.explain import settings as run
 
     _expecting(run)
 
@@ -99,12 +103,12 @@ def _run(work: "Coroutine[Any, Any, None]") -> None:
         typer.echo("stopped", err=True)
 
 
-def _expecting(work: "Callable[[], object]") -> None:
-    """Run something; an expected failure becomes one line with a hint, and exit code 1."""
+def _expecting(work: "Callable[[], T]") -> "T":
+    """Return what something returns; an expected failure becomes one line with a hint, and exit code 1."""
     from store.errors import ConfigurationError
 
     try:
-        work()
+        return work()
     except ConfigurationError as error:
         typer.echo(f"runatlas: {error} (hint: {error.hint})", err=True)
         raise SystemExit(1) from None

@@ -22,7 +22,7 @@ from store.errors import ConfigurationError
 from store.federation import create_engine, open_federation
 from store.home import default_home
 from store.local import local_topology
-from store.settings import Settings, load_settings
+from store.settings import Settings
 from store.topology import Topology, names_databases
 from store.urls import DatabaseUrl
 
@@ -43,9 +43,8 @@ class Server(uvicorn.Server):
         typer.echo(self.greeting)
 
 
-async def serve(host: str | None, port: int | None, runs: int, seed: int) -> None:
+async def serve(settings: Settings, host: str | None, port: int | None, runs: int, seed: int) -> None:
     """Serve until a signal comes. Raises `ConfigurationError` for what is wrong before that."""
-    settings = load_settings()
     _configure_logs()
     host = host or settings.runatlas_host
     async with AsyncExitStack() as stack:
