@@ -25,7 +25,7 @@ RUNATLAS = Path(sys.executable).parent / "runatlas"
 CLEAN = {
     name: value
     for name, value in os.environ.items()
-    if not name.startswith(("RUN_OPS_", "RUNATLAS_", "DATABASE_", "CONTROL_PLANE_"))
+    if not name.startswith(("RUN_OPS_", "RUNATLAS_", "DATABASE_", "CONTROL_PLANE_", "PYTHONDONTWRITE"))
 }
 
 
