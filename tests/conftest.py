@@ -88,7 +88,7 @@ async def federation(request: pytest.FixtureRequest, urls: dict[ShardKey, str]) 
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(open_federation(topology_of(urls, shards), deadline=2.0))
         connections: dict[str, asyncpg.Connection[Any]] = {}
-        for key in SHARDS:
+        for key in shards:
             connections[key] = await asyncpg.connect(urls[key])
             stack.push_async_callback(connections[key].close)
         tenant = await plant_tenant(connections[LEGACY])
