@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from resolvers.lists import narrowed_page
 from resolvers.loaders import Keyed, PageArguments
 from resolvers.viewer import Viewer
-from store.filters import BatchFilter, digest
-from store.pages import Feed, Page
+from store.filters import BatchFilter
+from store.pages import Page
 from store.records import RUN_STATUS, UNKNOWN, BatchErrorRecord, BatchRecord, StatusCount
 from store.router import Answers
 
@@ -19,13 +20,8 @@ async def page(
     viewer: Viewer, environment_id: str, narrowing: BatchFilter, arguments: PageArguments
 ) -> Page[BatchRecord] | None:
     """Return a page of an environment's batches over all shards. Raises `BadInputError` or `BadCursorError`."""
-    if environment_id != viewer.environment_id:
-        return None
-    feed = Feed("environment.batches", (environment_id, digest(narrowing)))
-    conditions = narrowing.conditions(viewer.now)
-    found = await viewer.router.batch_page(environment_id, conditions, feed, arguments.window(feed), viewer.source)
-    viewer.note(found)
-    return found
+    read = viewer.router.batch_page
+    return await narrowed_page(viewer, environment_id, "environment.batches", narrowing, arguments, read)
 
 
 async def _errors(viewer: Viewer, batch_ids: Sequence[str]) -> Answers[list[BatchErrorRecord]]:

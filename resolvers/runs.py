@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from resolvers import batches
+from resolvers.lists import narrowed_page
 from resolvers.loaders import Keyed, Listed, PageArguments
 from resolvers.viewer import Viewer
 from store.errors import ShardError
-from store.filters import RunFilter, digest
+from store.filters import RunFilter
 from store.ids import can_exist
 from store.pages import Feed, Page, Window
 from store.records import CountRecord, RunRecord
@@ -26,14 +27,11 @@ async def page(
     viewer: Viewer, environment_id: str, narrowing: RunFilter, arguments: PageArguments, *, oldest_first: bool = False
 ) -> Page[RunRecord] | None:
     """Return a page of an environment's runs over all shards. Raises `BadInputError` or `BadCursorError`."""
-    if environment_id != viewer.environment_id:
-        return None
-    feed = Feed("environment.runs", (environment_id, digest(narrowing), str(oldest_first)))
-    window = arguments.window(feed, oldest_first=oldest_first)
-    conditions = narrowing.conditions(viewer.now)
-    found = await viewer.router.run_page(environment_id, conditions, feed, window, viewer.source)
-    viewer.note(found)
-    return replace(found, counted=(environment_id, narrowing))
+    read = viewer.router.run_page
+    found = await narrowed_page(
+        viewer, environment_id, "environment.runs", narrowing, arguments, read, oldest_first=oldest_first
+    )
+    return None if found is None else replace(found, counted=(environment_id, narrowing))
 
 
 async def _counts(viewer: Viewer, keys: Sequence[tuple[str, RunFilter]]) -> Mapping[tuple[str, RunFilter], CountRecord]:

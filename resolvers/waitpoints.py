@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+from resolvers.lists import narrowed_page
 from resolvers.loaders import Keyed, Listed, PageArguments
 from resolvers.payloads import Payload, decode
 from resolvers.viewer import Viewer
 from store.errors import ShardError
-from store.filters import TokenFilter, digest
+from store.filters import TokenFilter
 from store.pages import Feed, Page, Position, Window
 from store.records import BlockRecord, WaitpointRecord
 from store.router import Answers
@@ -20,13 +21,8 @@ async def token_page(
     viewer: Viewer, environment_id: str, narrowing: TokenFilter, arguments: PageArguments
 ) -> Page[WaitpointRecord] | None:
     """Return a page of an environment's tokens over all shards. Raises `BadInputError` or `BadCursorError`."""
-    if environment_id != viewer.environment_id:
-        return None
-    feed = Feed("environment.waitpointTokens", (environment_id, digest(narrowing)))
-    conditions = narrowing.conditions(viewer.now)
-    found = await viewer.router.token_page(environment_id, conditions, feed, arguments.window(feed), viewer.source)
-    viewer.note(found)
-    return found
+    read = viewer.router.token_page
+    return await narrowed_page(viewer, environment_id, "environment.waitpointTokens", narrowing, arguments, read)
 
 
 async def _outputs(viewer: Viewer, ids: Sequence[str]) -> Mapping[str, Payload | ShardError | None]:

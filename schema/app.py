@@ -48,7 +48,8 @@ class Endpoint(GraphQLRouter[Context, None]):
             await _refuse_bad_body(request)
             return await super().run(request, *arguments, **options)
         except HTTPException as error:
-            return _failure(error.status_code, error.reason, {"code": "BAD_USER_INPUT"})
+            code = "PAYLOAD_TOO_LARGE" if error.status_code == TOO_LARGE else "BAD_USER_INPUT"
+            return _failure(error.status_code, error.reason, {"code": code})
         except Exception as error:  # noqa: BLE001  a client gets an id of it, and the log the rest
             return _failure(500, *masked(error))
 
@@ -70,7 +71,7 @@ async def _refuse_bad_body(request: Request) -> None:
     async for chunk in request.stream():
         size += len(chunk)
         if size > LARGEST_BODY:
-            raise HTTPException(413, f"a request takes at most {LARGEST_BODY} bytes")
+            raise HTTPException(TOO_LARGE, f"a request takes at most {LARGEST_BODY} bytes")
         chunks.append(chunk)
     request._body = b"".join(chunks)  # noqa: SLF001  where starlette keeps a body that was read
     if "json" not in request.headers.get("content-type", ""):
@@ -120,6 +121,5 @@ async def _refuse(_request: Request, error: Exception) -> Response:
 
 
 def _failure(status: int, message: str, extensions: dict[str, Any] | None) -> Response:
-    code = {"code": "PAYLOAD_TOO_LARGE"} if status == TOO_LARGE else extensions
-    body = orjson.dumps({"errors": [{"message": message, "extensions": code}]})
+    body = orjson.dumps({"errors": [{"message": message, "extensions": extensions}]})
     return Response(body, status, media_type="application/json")

@@ -128,23 +128,6 @@ Last = Annotated[int | None, strawberry.argument(description="How many from the 
 Before = Annotated[str | None, strawberry.argument(description="End before this cursor.")]
 
 
-def listing(kind: Listed[Any], key: str = "id", *, description: str) -> Any:  # noqa: ANN401
-    """Declare a list that is walked both ways: `first` and `after`, or `last` and `before`."""
-    read = attrgetter(key)
-
-    def resolve(  # noqa: PLR0913, PLR0917  the arguments of a connection
-        root: Any,  # noqa: ANN401
-        info: strawberry.Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Any:  # noqa: ANN401
-        return kind.load(info.context.viewer, read(root), PageArguments(first, after, last, before))
-
-    return root(resolve, description=description, always=True)
-
-
 def forward_listing(kind: Listed[Any], key: str = "id", *, description: str) -> Any:  # noqa: ANN401
     """Declare a list that is walked forwards: `first` and `after`."""
     read = attrgetter(key)

@@ -14,7 +14,7 @@ import structlog
 from store import ids
 from store.batches import batch_page, batches_by_reference, errors_by_batch, listed_runs_by_batch
 from store.errors import ShardError
-from store.pages import Feed, Page, Position, Window, merge
+from store.pages import Feed, Page, Position, R, Window, merge
 from store.records import (
     AttemptRecord,
     BatchErrorRecord,
@@ -116,20 +116,17 @@ class Router:
         """Return waitpoints by friendly id or primary key: all shards are asked at once, new's copy wins."""
 
         async def read(keys: Collection[str], freshness: ReadFrom) -> Answers[WaitpointRecord]:
-            legs, failures = await self._everywhere(
-                lambda _, connection: waitpoints_by_reference(connection, environment_id, keys), freshness
+            return await self._looked_up(
+                keys, lambda _, connection: waitpoints_by_reference(connection, environment_id, keys), freshness
             )
-            unknown = dict.fromkeys(keys, failures[0]) if failures else {}
-            return {**unknown, **{key: record for leg in legs for key, record in leg.items()}}
 
         keys = [reference for reference in references if ids.can_exist(reference)]
         return await self._surely(keys, source, read) if keys else {}
 
     async def waitpoint_ids(self, run_ids: Collection[str], window: Window, source: ReadFrom) -> Answers[list[str]]:
         """Return the ids of the waitpoints that each run ever waited on, and one more; from the run's shard."""
-        return await self._read_through(
+        return await self._of_runs(
             run_ids,
-            self.residency.run,
             lambda shard, connection, keys: waitpoint_ids_by_run(connection, shard.catalog.connection, keys, window),
             source,
         )
@@ -138,68 +135,51 @@ class Router:
         self, environment_id: str, run_ids: Collection[str], names: Collection[str], source: ReadFrom
     ) -> Answers[Mapping[Any, Any]]:
         """Return the named large columns of runs; from the run's shard."""
-        return await self._read_through(
-            run_ids,
-            self.residency.run,
-            lambda _, connection, keys: large_columns(connection, environment_id, keys, names),
-            source,
+        return await self._of_runs(
+            run_ids, lambda _, connection, keys: large_columns(connection, environment_id, keys, names), source
         )
 
     async def attempts(
         self, environment_id: str, run_ids: Collection[str], source: ReadFrom
     ) -> Answers[list[AttemptRecord]]:
         """Return the attempts of runs; from the run's shard."""
-        return await self._read_through(
-            run_ids,
-            self.residency.run,
-            lambda _, connection, keys: attempts_by_run(connection, environment_id, keys),
-            source,
+        return await self._of_runs(
+            run_ids, lambda _, connection, keys: attempts_by_run(connection, environment_id, keys), source
         )
 
     async def snapshots(self, run_ids: Collection[str], size: int, source: ReadFrom) -> Answers[list[SnapshotRecord]]:
         """Return the last steps of runs, newest first; from the run's shard."""
-        return await self._read_through(
-            run_ids,
-            self.residency.run,
-            lambda _, connection, keys: snapshots_by_run(connection, keys, size),
-            source,
+        return await self._of_runs(
+            run_ids, lambda _, connection, keys: snapshots_by_run(connection, keys, size), source
         )
 
     async def blocks(self, run_ids: Collection[str], source: ReadFrom) -> Answers[list[BlockRecord]]:
         """Return the edges that block each run, in the order of creation; from the run's shard."""
-        return await self._read_through(
-            run_ids,
-            self.residency.run,
-            lambda _, connection, keys: blocks_by_run(connection, keys),
-            source,
-        )
+        return await self._of_runs(run_ids, lambda _, connection, keys: blocks_by_run(connection, keys), source)
 
     async def run_page(
         self, environment_id: str, conditions: Conditions, feed: Feed, window: Window, source: ReadFrom
     ) -> Page[RunRecord]:
         """Return a page of an environment's runs over all shards."""
-        legs, failures = await self._everywhere(
-            lambda _, connection: run_page(connection, environment_id, conditions, window), source
+        return await self._page(
+            lambda _, connection: run_page(connection, environment_id, conditions, window), feed, window, source
         )
-        return merge(feed, window, legs, failures)
 
     async def batch_page(
         self, environment_id: str, conditions: Conditions, feed: Feed, window: Window, source: ReadFrom
     ) -> Page[BatchRecord]:
         """Return a page of an environment's batches over all shards."""
-        legs, failures = await self._everywhere(
-            lambda _, connection: batch_page(connection, environment_id, conditions, window), source
+        return await self._page(
+            lambda _, connection: batch_page(connection, environment_id, conditions, window), feed, window, source
         )
-        return merge(feed, window, legs, failures)
 
     async def token_page(
         self, environment_id: str, conditions: Conditions, feed: Feed, window: Window, source: ReadFrom
     ) -> Page[WaitpointRecord]:
         """Return a page of an environment's waitpoints over all shards."""
-        legs, failures = await self._everywhere(
-            lambda _, connection: token_page(connection, environment_id, conditions, window), source
+        return await self._page(
+            lambda _, connection: token_page(connection, environment_id, conditions, window), feed, window, source
         )
-        return merge(feed, window, legs, failures)
 
     async def count_runs(
         self, environment_id: str, conditions: Conditions, most: int, source: ReadFrom
@@ -241,26 +221,22 @@ class Router:
         self, environment_id: str, waitpoint_ids: Collection[str], source: ReadFrom
     ) -> Answers[tuple[str | None, str]]:
         """Return the outputs of waitpoints and their content types; all shards are asked at once."""
-        legs, failures = await self._everywhere(
-            lambda _, connection: outputs_by_waitpoint(connection, environment_id, waitpoint_ids), source
+        return await self._looked_up(
+            waitpoint_ids,
+            lambda _, connection: outputs_by_waitpoint(connection, environment_id, waitpoint_ids),
+            source,
         )
-        unknown = dict.fromkeys(waitpoint_ids, failures[0]) if failures else {}
-        return {**unknown, **{key: output for leg in legs for key, output in leg.items()}}
 
     async def runs_by_trace(
         self, environment_id: str, trace_ids: Collection[str], source: ReadFrom
     ) -> Answers[RunRecord]:
-        """Return the first run of each trace; all shards are asked at once, new's copy wins."""
-        legs, failures = await self._everywhere(
-            lambda _, connection: runs_by_trace(connection, environment_id, trace_ids), source
+        """Return the first run of each trace; all shards are asked at once, and the oldest of their answers is it."""
+        return await self._looked_up(
+            trace_ids,
+            lambda _, connection: runs_by_trace(connection, environment_id, trace_ids),
+            source,
+            choose=lambda one, other: min(one, other, key=Position.of),
         )
-        unknown = dict.fromkeys(trace_ids, failures[0]) if failures else {}
-        found: dict[str, RunRecord] = {}
-        for leg in legs:
-            for trace_id, run in leg.items():
-                first = found.get(trace_id, run)
-                found[trace_id] = min(first, run, key=Position.of)
-        return {**unknown, **found}
 
     async def child_runs(
         self, environment_id: str, feeds: Mapping[str, Feed], window: Window, source: ReadFrom
@@ -315,6 +291,34 @@ class Router:
             window,
             source,
         )
+
+    async def _of_runs(self, run_ids: Collection[str], query: KeyedQuery[T], source: ReadFrom) -> Answers[T]:
+        """Ask each run's own shard for what belongs to it."""
+        return await self._read_through(run_ids, self.residency.run, query, source)
+
+    async def _page(self, query: Query[Sequence[R]], feed: Feed, window: Window, source: ReadFrom) -> Page[R]:
+        """Ask all shards at once for a page of a list, and merge."""
+        legs, failures = await self._everywhere(query, source)
+        return merge(feed, window, legs, failures)
+
+    async def _looked_up(
+        self,
+        keys: Collection[str],
+        query: Query[Mapping[str, T]],
+        source: ReadFrom,
+        choose: Callable[[T, T], T] = lambda _, other: other,
+    ) -> Answers[T]:
+        """Ask all shards at once for keys that name none. Of several answers new's is taken, unless told to `choose`.
+
+        A key that nobody has is an error if a shard did not answer: that one may have it.
+        """
+        legs, failures = await self._everywhere(query, source)
+        answers: Answers[T] = dict.fromkeys(keys, failures[0]) if failures else {}
+        found: dict[str, T] = {}
+        for leg in legs:
+            for key, value in leg.items():
+                found[key] = choose(found[key], value) if key in found else value
+        return answers | found
 
     async def _surely(self, keys: Collection[str], source: ReadFrom, read: Read[T]) -> Answers[T]:
         """Read keys, and those that replicas miss once more from the primaries: a miss must not be a lag.
