@@ -13,14 +13,14 @@ from store.router import Answers
 
 
 async def _batches(viewer: Viewer, references: Sequence[str]) -> Answers[BatchRecord]:
-    return await viewer.router.batches(viewer.environment_id, references, viewer.source)
+    return await viewer.router.batches(viewer.seen, references, viewer.source)
 
 
 async def page(
     viewer: Viewer, environment_id: str, narrowing: BatchFilter, arguments: PageArguments
 ) -> Page[BatchRecord] | None:
     """Return a page of an environment's batches over all shards. Raises `BadInputError` or `BadCursorError`."""
-    read = viewer.router.batch_page
+    read = viewer.router.batches_by_environment
     return await narrowed_page(viewer, environment_id, "environment.batches", narrowing, arguments, read)
 
 
@@ -29,20 +29,21 @@ async def _errors(viewer: Viewer, batch_ids: Sequence[str]) -> Answers[list[Batc
     return {batch_id: answers.get(batch_id, []) for batch_id in batch_ids}
 
 
-async def _statuses(viewer: Viewer, batch_ids: Sequence[str]) -> Mapping[str, list[StatusCount]]:
+async def _statuses(viewer: Viewer, batches: Sequence[BatchRecord]) -> Mapping[BatchRecord, list[StatusCount]]:
     """Return how many runs of batches are in each public status; several stored statuses are one."""
-    stored = await viewer.router.statuses_by_batch(viewer.environment_id, batch_ids, viewer.source)
+    environments = {batch.id: batch.environment_id for batch in batches}
+    stored = await viewer.router.statuses_by_batch(environments, viewer.source)
     found: dict[str, list[StatusCount]] = {}
     for batch_id, counts in stored.items():
         sums = Counter[str]()
         for raw, count in counts.items():
             sums[RUN_STATUS.get(raw, UNKNOWN)] += count
         found[batch_id] = [StatusCount(status, count) for status, count in sorted(sums.items())]
-    return found
+    return {batch: found[batch.id] for batch in batches}
 
 
 async def _listed_runs(viewer: Viewer, references: Sequence[str]) -> Answers[list[str]]:
-    return await viewer.router.listed_runs(viewer.environment_id, references, viewer.source)
+    return await viewer.router.listed_runs(viewer.seen, references, viewer.source)
 
 
 by_reference: Keyed[str, BatchRecord] = Keyed("batch", _batches)
@@ -51,8 +52,8 @@ by_reference: Keyed[str, BatchRecord] = Keyed("batch", _batches)
 errors: Keyed[str, list[BatchErrorRecord]] = Keyed("batch.errors", _errors)
 """Why items of a batch became no runs, by the batch's primary key, in the order of the items."""
 
-status_counts: Keyed[str, list[StatusCount]] = Keyed("batch.statusCounts", _statuses)
-"""How many runs of a batch are in each status, by the batch's primary key, over all shards."""
+status_counts: Keyed[BatchRecord, list[StatusCount]] = Keyed("batch.statusCounts", _statuses)
+"""How many runs of a batch are in each status, over all shards."""
 
 listed_runs: Keyed[str, list[str]] = Keyed("batch.runIds", _listed_runs)
 """The friendly ids of the runs that a batch lists, in its order."""

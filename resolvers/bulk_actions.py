@@ -1,14 +1,16 @@
-"""Bulk actions: by id, and listed."""
+"""Bulk actions, listed."""
 
-from resolvers.loaders import PageArguments
+from collections.abc import Mapping
+
+from resolvers.loaders import Listed
 from resolvers.viewer import Viewer
-from store.pages import Feed, Page
+from store.pages import Feed, Page, Window
 from store.records import BulkActionRecord
 
 
-async def page(viewer: Viewer, environment_id: str, arguments: PageArguments) -> Page[BulkActionRecord] | None:
-    """Return a page of an environment's bulk actions, newest first. Raises `BadInputError` or `BadCursorError`."""
-    if environment_id != viewer.environment_id:
-        return None
-    feed = Feed("environment.bulkActions", (environment_id,))
-    return await viewer.control_plane.bulk_action_page(environment_id, feed, arguments.window(feed))
+async def _listed(viewer: Viewer, feeds: Mapping[str, Feed], window: Window) -> Mapping[str, Page[BulkActionRecord]]:
+    return await viewer.control_plane.bulk_actions_by_environment(feeds, window)
+
+
+of_environment: Listed[BulkActionRecord] = Listed("environment.bulkActions", _listed)
+"""The bulk actions of an environment, newest first."""

@@ -1,13 +1,14 @@
 """What a run has beside its row: large columns, attempts, steps, and what the control plane knows around it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from resolvers.loaders import Keyed
 from resolvers.payloads import ErrorRecord, decode, decode_error, decode_metadata
 from resolvers.viewer import Viewer
 from store.errors import ShardError
 from store.records import (
+    Address,
     AttemptRecord,
     BulkActionRecord,
     DeploymentRecord,
@@ -16,7 +17,10 @@ from store.records import (
     SnapshotRecord,
     WorkerRecord,
 )
-from store.router import Answers
+from store.router import Answer, Answers
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
 class _Part(NamedTuple):
@@ -42,50 +46,68 @@ PARTS: dict[str, _Part] = {
 }
 
 
-async def _parts(viewer: Viewer, keys: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Any]:
-    """Return parts of runs; what is asked for at once is read in one statement a shard, and nothing else is."""
-    run_ids = list(dict.fromkeys(run_id for run_id, _ in keys))
+async def _parts(
+    keys: Sequence[tuple[K, str]],
+    read: Callable[[Collection[K], Collection[str]], Awaitable[Mapping[K, Answer[Mapping[Any, Any]]]]],
+) -> Mapping[tuple[K, str], Any]:
+    """Return parts of rows; what is asked for at once is read in one statement a shard, and nothing else is."""
+    rows_of = list(dict.fromkeys(key for key, _ in keys))
     names = dict.fromkeys(column for _, part in keys for column in PARTS[part].columns)
-    rows = await viewer.router.large_columns(viewer.environment_id, run_ids, list(names), viewer.source)
-    values: dict[tuple[str, str], Any] = {}
-    for run_id, part in keys:
-        row = rows.get(run_id)
+    rows = await read(rows_of, list(names))
+    values: dict[tuple[K, str], Any] = {}
+    for key, part in keys:
+        row = rows.get(key)
         if isinstance(row, ShardError):
-            values[run_id, part] = row
+            values[key, part] = row
         elif row is not None:
-            values[run_id, part] = PARTS[part].read(*(row[column] for column in PARTS[part].columns))
+            values[key, part] = PARTS[part].read(*(row[column] for column in PARTS[part].columns))
     return values
 
 
+async def _run_parts(viewer: Viewer, keys: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Any]:
+    return await _parts(
+        keys, lambda run_ids, names: viewer.router.large_columns(viewer.seen, run_ids, names, viewer.source)
+    )
+
+
+async def _attempt_parts(viewer: Viewer, keys: Sequence[tuple[Address, str]]) -> Mapping[tuple[Address, str], Any]:
+    return await _parts(
+        keys, lambda attempts, names: viewer.router.attempt_columns(viewer.seen, attempts, names, viewer.source)
+    )
+
+
 async def _attempts(viewer: Viewer, run_ids: Sequence[str]) -> Answers[list[AttemptRecord]]:
-    answers = await viewer.router.attempts(viewer.environment_id, run_ids, viewer.source)
+    answers = await viewer.router.attempts(viewer.seen, run_ids, viewer.source)
     return {run_id: answers.get(run_id, []) for run_id in run_ids}
 
 
+async def _attempts_by_reference(viewer: Viewer, friendly_ids: Sequence[str]) -> Answers[AttemptRecord]:
+    return await viewer.router.attempts_by_reference(viewer.seen, friendly_ids, viewer.source)
+
+
 async def _queues(viewer: Viewer, addresses: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], QueueLimits]:
-    own = viewer.environment_id
-    limits = await viewer.control_plane.queue_limits(own, [name for place, name in addresses if place == own])
-    return {(own, name): limit for name, limit in limits.items()}
+    return await viewer.control_plane.queue_limits(addresses)
 
 
 async def _workers(viewer: Viewer, ids: Sequence[str]) -> Mapping[str, WorkerRecord]:
-    return await viewer.control_plane.workers(viewer.environment_id, ids)
+    return _within(await viewer.control_plane.workers(ids), "environment_id", viewer.seen)
 
 
 async def _deployments(viewer: Viewer, worker_ids: Sequence[str]) -> Mapping[str, DeploymentRecord]:
-    return await viewer.control_plane.deployments_by_worker(viewer.environment_id, worker_ids)
+    return _within(await viewer.control_plane.deployments_by_worker(worker_ids), "environment_id", viewer.seen)
 
 
-async def _schedules(viewer: Viewer, ids: Sequence[str]) -> Mapping[str, ScheduleRecord]:
-    return await viewer.control_plane.schedules(viewer.environment.project_id, ids)
-
-
-async def _schedules_by_friendly_id(viewer: Viewer, friendly_ids: Sequence[str]) -> Mapping[str, ScheduleRecord]:
-    return await viewer.control_plane.schedules_by_friendly_id(viewer.environment.project_id, friendly_ids)
+async def _schedules(viewer: Viewer, references: Sequence[str]) -> Mapping[str, ScheduleRecord]:
+    return _within(await viewer.control_plane.schedules(references), "project_id", viewer.scope.project_ids)
 
 
 async def _bulk_actions(viewer: Viewer, references: Sequence[str]) -> Mapping[str, BulkActionRecord]:
-    return await viewer.control_plane.bulk_actions(viewer.environment_id, references)
+    return _within(await viewer.control_plane.bulk_actions(references), "environment_id", viewer.seen)
+
+
+def _within(found: Mapping[str, V], place: str, seen: Collection[str]) -> dict[str, V]:
+    """Return what is in a place that the viewer sees."""
+    return {key: record for key, record in found.items() if getattr(record, place) in seen}
 
 
 def snapshots(size: int) -> Keyed[str, list[SnapshotRecord]]:
@@ -98,8 +120,14 @@ def snapshots(size: int) -> Keyed[str, list[SnapshotRecord]]:
     return Keyed("run.snapshots", ask, size)
 
 
-parts: Keyed[tuple[str, str], Any] = Keyed("run.parts", _parts)
+parts: Keyed[tuple[str, str], Any] = Keyed("run.parts", _run_parts)
 """A large part of a run, decoded, by the run's primary key and the part's name."""
+
+attempt_parts: Keyed[tuple[Address, str], Any] = Keyed("attempt.parts", _attempt_parts)
+"""A large part of an attempt, decoded, by the attempt's address and the part's name."""
+
+attempt_by_id: Keyed[str, AttemptRecord] = Keyed("attempt", _attempts_by_reference)
+"""An attempt, by friendly id (``attempt_...``)."""
 
 attempts: Keyed[str, list[AttemptRecord]] = Keyed("run.attempts", _attempts)
 """The attempts of a run, by its primary key."""
@@ -114,10 +142,7 @@ deployments: Keyed[str, DeploymentRecord] = Keyed("deployment", _deployments)
 """How a version was deployed, by its worker's primary key."""
 
 schedules: Keyed[str, ScheduleRecord] = Keyed("schedule", _schedules)
-"""A schedule, by primary key."""
-
-schedules_by_friendly_id: Keyed[str, ScheduleRecord] = Keyed("schedule by friendly id", _schedules_by_friendly_id)
-"""A schedule, by friendly id (``sched_...``): its primary key can't be told from that."""
+"""A schedule, by friendly id (``sched_...``) or primary key; neither can be told from the other."""
 
 bulk_actions: Keyed[str, BulkActionRecord] = Keyed("bulkAction", _bulk_actions)
 """A bulk action, by friendly id (``bulk_...``) or primary key."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from resolvers.details import schedules_by_friendly_id
+from resolvers.details import schedules
 from resolvers.errors import BadInputError
 from resolvers.viewer import Viewer
 from store.errors import InvalidIdError
@@ -96,7 +96,7 @@ def token_filter(
     return TokenFilter(
         _id(id_),
         None if status is None else tuple(status),
-        _text("idempotencyKey", idempotency_key),
+        text("idempotencyKey", idempotency_key),
         _values("tags", tags),
         created_at or TimeRange(),
     )
@@ -107,10 +107,10 @@ def _values(name: str, values: Texts) -> tuple[str, ...] | None:
         return None
     if len(values) > MOST_VALUES:
         raise BadInputError(f"{name} takes at most {MOST_VALUES} values, not {len(values)}")
-    return tuple(text for value in values if (text := _text(name, value)) is not None)
+    return tuple(valid for value in values if (valid := text(name, value)) is not None)
 
 
-def _text(name: str, value: str | None) -> str | None:
+def text(name: str, value: str | None) -> str | None:
     """Return a text that Postgres can be asked for. Raises `BadInputError`."""
     if value is None:
         return None
@@ -138,7 +138,7 @@ def _key(kind: str, friendly_id: str | None) -> str | None:
 
 
 async def _schedule(viewer: Viewer, friendly_id: str) -> str:
-    if not can_exist(friendly_id):
+    if not can_exist(friendly_id) or not friendly_id.startswith("sched_"):
         return NOWHERE
-    found = await viewer.load(schedules_by_friendly_id, friendly_id)
+    found = await viewer.load(schedules, friendly_id)
     return NOWHERE if found is None else found.id

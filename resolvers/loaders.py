@@ -77,22 +77,32 @@ class Listed(Generic[V]):
     ask: Callable[["Viewer", Mapping[str, Feed], Window], Awaitable[Mapping[str, Page[Any] | ShardError]]]
     default: int = DEFAULT_PAGE
 
-    def load(self, viewer: "Viewer", parent: str, arguments: PageArguments) -> "asyncio.Future[Page[Any] | None]":
-        """Return one parent's page. Raises `BadInputError` or `BadCursorError` at once."""
-        window = arguments.window(self.feed(parent), self.default)
+    def load(  # noqa: PLR0913  what a list is read by
+        self,
+        viewer: "Viewer",
+        parent: str,
+        environment_id: str,
+        arguments: PageArguments,
+        about: tuple[str, ...] = (),
+        *,
+        oldest_first: bool = False,
+    ) -> "asyncio.Future[Page[Any] | None]":
+        """Return the page of one parent, whose rows are of one environment.
 
-        async def ask(asking: "Viewer", parents: Sequence[str]) -> Mapping[str, Page[Any] | ShardError]:
-            pages = await self.ask(asking, {parent: self.feed(parent) for parent in parents}, window)
+        `about` is what else decides what the list holds. Raises `BadInputError` or `BadCursorError` at once.
+        """
+        feed = Feed(self.name, (parent, *about), environment_id)
+        window = arguments.window(feed, self.default, oldest_first=oldest_first)
+
+        async def ask(asking: "Viewer", feeds: Sequence[Feed]) -> Mapping[Feed, Page[Any] | ShardError]:
+            by_parent = {feed.about[0]: feed for feed in feeds}
+            pages = await self.ask(asking, by_parent, window)
             for page in pages.values():
                 if isinstance(page, Page):
                     asking.note(page)
-            return pages
+            return {by_parent[parent]: page for parent, page in pages.items()}
 
-        return viewer.load(Keyed(self.name, ask, window), parent)
-
-    def feed(self, parent: str) -> Feed:
-        """Return what the cursors of one parent's list are checked against."""
-        return Feed(self.name, (parent,))
+        return viewer.load(Keyed(self.name, ask, (window, about)), feed)
 
 
 class Loader(DataLoader[K, Any], Generic[K, V]):

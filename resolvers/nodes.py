@@ -22,6 +22,7 @@ _KINDS = {
     "batch": _Kind(batches.by_reference, str),
     "waitpoint": _Kind(waitpoints.by_reference, str),
     "bulk": _Kind(details.bulk_actions, str),
+    "attempt": _Kind(details.attempt_by_id, str),
     "env": _Kind(environments.by_id, body),
     "project": _Kind(environments.project_by_id, body),
     "org": _Kind(environments.organization_by_id, body),

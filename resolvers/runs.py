@@ -9,51 +9,84 @@ from resolvers.lists import narrowed_page
 from resolvers.loaders import Keyed, Listed, PageArguments
 from resolvers.viewer import Viewer
 from store.errors import ShardError
-from store.filters import RunFilter
+from store.filters import RunFilter, raw_statuses
 from store.ids import can_exist
 from store.pages import Feed, Page, Window
-from store.records import CountRecord, RunRecord
+from store.records import EXECUTING, CountRecord, RunRecord
 from store.router import Answers
 
 MOST_COUNTED = 10_000
 MOST_RESULTS = 1_000
 
+Counted = tuple[str, RunFilter]
+"""An environment, and the filter that lets its runs through."""
+
+Queued = tuple[str, str | None]
+"""An environment, and one of its queues by name, or None for all of them."""
+
 
 async def _runs(viewer: Viewer, references: Sequence[str]) -> Answers[RunRecord]:
-    return await viewer.router.runs(viewer.environment_id, references, viewer.source)
+    return await viewer.router.runs(viewer.seen, references, viewer.source)
 
 
 async def page(
     viewer: Viewer, environment_id: str, narrowing: RunFilter, arguments: PageArguments, *, oldest_first: bool = False
 ) -> Page[RunRecord] | None:
     """Return a page of an environment's runs over all shards. Raises `BadInputError` or `BadCursorError`."""
-    read = viewer.router.run_page
+    read = viewer.router.runs_by_environment
     found = await narrowed_page(
         viewer, environment_id, "environment.runs", narrowing, arguments, read, oldest_first=oldest_first
     )
     return None if found is None else replace(found, counted=(environment_id, narrowing))
 
 
-async def _counts(viewer: Viewer, keys: Sequence[tuple[str, RunFilter]]) -> Mapping[tuple[str, RunFilter], CountRecord]:
-    async def count(key: tuple[str, RunFilter]) -> CountRecord:
-        total, failures = await viewer.router.count_runs(
-            key[0], key[1].conditions(viewer.now), MOST_COUNTED, viewer.source
-        )
-        return CountRecord(min(total, MOST_COUNTED), not failures and total <= MOST_COUNTED)
+async def _counted(viewer: Viewer, keys: Sequence[Counted]) -> dict[Counted, tuple[int, list[ShardError]]]:
+    """Return how many runs environments have that filters let through, and who failed; one statement for each filter.
 
-    return dict(zip(keys, await asyncio.gather(*(count(key) for key in keys)), strict=True))
+    No shard counts further than one past `MOST_COUNTED`.
+    """
+    wanted: dict[RunFilter, list[str]] = {}
+    for environment_id, narrowing in keys:
+        wanted.setdefault(narrowing, []).append(environment_id)
+
+    async def count(narrowing: RunFilter, of: list[str]) -> dict[Counted, tuple[int, list[ShardError]]]:
+        conditions = narrowing.conditions(viewer.now)
+        totals, failures = await viewer.router.count_runs(of, conditions, MOST_COUNTED, viewer.source)
+        return {(id_, narrowing): (total, failures) for id_, total in totals.items()}
+
+    counted = await asyncio.gather(*(count(narrowing, of) for narrowing, of in wanted.items()))
+    return {key: value for part in counted for key, value in part.items()}
+
+
+async def _counts(viewer: Viewer, keys: Sequence[Counted]) -> Mapping[Counted, CountRecord]:
+    counted = await _counted(viewer, keys)
+    return {
+        key: CountRecord(min(total, MOST_COUNTED), not failures and total <= MOST_COUNTED)
+        for key, (total, failures) in counted.items()
+    }
+
+
+async def _executing(viewer: Viewer, addresses: Sequence[Queued]) -> Mapping[Queued, int | ShardError]:
+    """Return how many runs execute in queues, or in all queues of an environment. A part of a count is none."""
+    statuses = raw_statuses(EXECUTING)
+    narrowed = {
+        address: RunFilter(statuses, queue=None if address[1] is None else (address[1],)) for address in addresses
+    }
+    counted = await _counted(viewer, [(address[0], narrowing) for address, narrowing in narrowed.items()])
+    found: dict[Queued, int | ShardError] = {}
+    for address, narrowing in narrowed.items():
+        total, failures = counted[address[0], narrowing]
+        found[address] = failures[0] if failures else min(total, MOST_COUNTED)
+    return found
 
 
 async def _any(viewer: Viewer, environment_ids: Sequence[str]) -> Mapping[str, bool | ShardError]:
-    own = viewer.environment_id
-    if own not in environment_ids:
-        return {}
-    total, failures = await viewer.router.count_runs(own, (), 1, viewer.source)
-    return {own: failures[0] if failures and not total else total > 0}
+    totals, failures = await viewer.router.count_runs(environment_ids, (), 1, viewer.source)
+    return {id_: failures[0] if failures and not total else total > 0 for id_, total in totals.items()}
 
 
 async def _children(viewer: Viewer, feeds: Mapping[str, Feed], window: Window) -> Mapping[str, Page[RunRecord]]:
-    return await viewer.router.child_runs(viewer.environment_id, feeds, window, viewer.source)
+    return await viewer.router.child_runs(feeds, window, viewer.source)
 
 
 async def _members(
@@ -71,25 +104,25 @@ async def _members(
     if not listed:
         return unknown
     known = {batch_id: feeds[batch_id] for batch_id in listed}
-    pages = await viewer.router.runs_by_batch(viewer.environment_id, known, listed, window, viewer.source)
+    pages = await viewer.router.runs_by_batch(known, listed, window, viewer.source)
     return {**unknown, **pages}
 
 
 async def _connected(viewer: Viewer, feeds: Mapping[str, Feed], window: Window) -> Mapping[str, Page[RunRecord]]:
-    return await viewer.router.connected_runs(viewer.environment_id, feeds, window, viewer.source)
+    return await viewer.router.connected_runs(feeds, window, viewer.source)
 
 
 async def _blocked(viewer: Viewer, feeds: Mapping[str, Feed], window: Window) -> Mapping[str, Page[RunRecord]]:
-    return await viewer.router.blocked_runs(viewer.environment_id, feeds, window, viewer.source)
+    return await viewer.router.blocked_runs(feeds, window, viewer.source)
 
 
 async def _touched(viewer: Viewer, feeds: Mapping[str, Feed], window: Window) -> Mapping[str, Page[RunRecord]]:
-    return await viewer.router.runs_by_bulk_action(viewer.environment_id, feeds, window, viewer.source)
+    return await viewer.router.runs_by_bulk_action(feeds, window, viewer.source)
 
 
 async def _by_trace(viewer: Viewer, trace_ids: Sequence[str]) -> Answers[RunRecord]:
     known = [trace_id for trace_id in trace_ids if can_exist(trace_id)]
-    return await viewer.router.runs_by_trace(viewer.environment_id, known, viewer.source) if known else {}
+    return await viewer.router.runs_by_trace(viewer.seen, known, viewer.source) if known else {}
 
 
 async def result(viewer: Viewer, friendly_id: str) -> RunRecord | None:
@@ -113,9 +146,8 @@ async def results_of_batch(viewer: Viewer, friendly_id: str) -> list[RunRecord] 
             if isinstance(member, ShardError):
                 raise member
         return [member for member in members if isinstance(member, RunRecord) and member.is_final]
-    feed, window = Feed("batchResults", (batch.id,)), Window(MOST_RESULTS, oldest_first=True)
-    conditions = RunFilter(batch_id=batch.id).conditions(viewer.now)
-    found = await viewer.router.run_page(viewer.environment_id, conditions, feed, window, viewer.source)
+    feed, window = Feed("batchResults", (batch.id,), batch.environment_id), Window(MOST_RESULTS, oldest_first=True)
+    found = (await viewer.router.runs_by_batch({batch.id: feed}, {}, window, viewer.source))[batch.id]
     if found.failures:
         raise found.failures[0]
     return [run for run in found.nodes if run.is_final]
@@ -124,8 +156,11 @@ async def results_of_batch(viewer: Viewer, friendly_id: str) -> list[RunRecord] 
 by_reference: Keyed[str, RunRecord] = Keyed("run", _runs)
 """A run by friendly id (``run_...``) or primary key."""
 
-counts: Keyed[tuple[str, RunFilter], CountRecord] = Keyed("environment.runs.totalCount", _counts)
+counts: Keyed[Counted, CountRecord] = Keyed("environment.runs.totalCount", _counts)
 """How many runs an environment has that a filter lets through, counted up to a limit."""
+
+executing: Keyed[Queued, int] = Keyed("executing", _executing)
+"""How many runs execute now, by environment and queue, or by environment alone."""
 
 has_any: Keyed[str, bool] = Keyed("environment.hasAnyRuns", _any)
 """Whether an environment has any run on any shard, by primary key."""

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from resolvers.loaders import Keyed, Loader
+from resolvers.scope import Scope
 from store.errors import ShardError
 from store.federation import Federation
 from store.pages import Page
-from store.records import EnvironmentRecord
 from store.shard import ReadFrom
 
 K = TypeVar("K", bound=Hashable)
@@ -17,12 +17,15 @@ V = TypeVar("V")
 
 
 class Viewer:
-    """One asker during one request. Everything that it loads is limited to its environment."""
+    """One asker during one request. Everything that it loads is limited to its scope.
 
-    def __init__(self, federation: Federation, environment: EnvironmentRecord) -> None:
+    `origin` is where callers reach this server, for the URLs that it hands out.
+    """
+
+    def __init__(self, federation: Federation, scope: Scope, origin: str = "") -> None:
         self.router = federation.router
         self.control_plane = federation.control_plane
-        self.environment = environment
+        self.scope, self.origin = scope, origin
         self.source = ReadFrom.REPLICA
         self.now = datetime.now(UTC).replace(tzinfo=None)
         """The moment of the request: every period of it ends here, on every shard."""
@@ -31,9 +34,9 @@ class Viewer:
         self._loaders: dict[Keyed[Any, Any], Loader[Any, Any]] = {}
 
     @property
-    def environment_id(self) -> str:
-        """The environment that limits every read."""
-        return self.environment.id
+    def seen(self) -> frozenset[str]:
+        """The environments whose rows it may see."""
+        return self.scope.environment_ids
 
     def load(self, kind: Keyed[K, V], key: K) -> "asyncio.Future[V | None]":
         """Return the value of one key, or None if there is none that this viewer may see. Raises that key's error."""

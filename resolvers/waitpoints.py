@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from resolvers.filters import text
 from resolvers.lists import narrowed_page
 from resolvers.loaders import Keyed, Listed, PageArguments
 from resolvers.payloads import Payload, decode
@@ -9,25 +10,63 @@ from resolvers.viewer import Viewer
 from store.errors import ShardError
 from store.filters import TokenFilter
 from store.pages import Feed, Page, Position, Window
-from store.records import BlockRecord, WaitpointRecord
+from store.records import BlockRecord, Completion, WaitpointRecord
 from store.router import Answers
 
 
 async def _waitpoints(viewer: Viewer, references: Sequence[str]) -> Answers[WaitpointRecord]:
-    return await viewer.router.waitpoints(viewer.environment_id, references, viewer.source)
+    return await viewer.router.waitpoints(viewer.seen, references, viewer.source)
 
 
 async def token_page(
     viewer: Viewer, environment_id: str, narrowing: TokenFilter, arguments: PageArguments
 ) -> Page[WaitpointRecord] | None:
     """Return a page of an environment's tokens over all shards. Raises `BadInputError` or `BadCursorError`."""
-    read = viewer.router.token_page
+    read = viewer.router.waitpoints_by_environment
     return await narrowed_page(viewer, environment_id, "environment.waitpointTokens", narrowing, arguments, read)
 
 
 async def _outputs(viewer: Viewer, ids: Sequence[str]) -> Mapping[str, Payload | ShardError | None]:
-    answers = await viewer.router.outputs(viewer.environment_id, ids, viewer.source)
+    answers = await viewer.router.outputs(viewer.seen, ids, viewer.source)
     return {id_: answer if isinstance(answer, ShardError) else decode(*answer) for id_, answer in answers.items()}
+
+
+async def tags(
+    viewer: Viewer, environment_id: str, prefix: str | None, first: int | None, after: str | None
+) -> list[str]:
+    """Return the tags of an environment's tokens that begin with a prefix, newest first.
+
+    `after` is the last one of the page before. Raises `BadInputError`.
+    """
+    size = PageArguments(first).size()
+    wanted, last = text("name", prefix) or "", text("after", after)
+    return await viewer.router.waitpoint_tags(environment_id, wanted, size, last, viewer.source)
+
+
+async def _completions(
+    viewer: Viewer, steps: Sequence[Completion]
+) -> Mapping[Completion, list[WaitpointRecord] | ShardError]:
+    """Return the waitpoints whose end brought runs to a step: the ties are on the run's shard, they are on any.
+
+    In the order that the step keeps, as far as it keeps one. One that no shard has any more is history.
+    """
+    answers = await viewer.router.completions([address for address, _ in steps], viewer.source)
+    linked = [ids for ids in answers.values() if not isinstance(ids, ShardError)]
+    distinct = list(dict.fromkeys(id_ for ids in linked for id_ in ids))
+    records = await viewer.load_many(by_reference, distinct)
+    loaded = dict(zip(distinct, records, strict=True))
+    found: dict[Completion, list[WaitpointRecord] | ShardError] = {}
+    for step in steps:
+        address, order = step
+        answer = answers.get(address, [])
+        if isinstance(answer, ShardError):
+            found[step] = answer
+            continue
+        places = {id_: place for place, id_ in enumerate(order)}
+        waitpoints = [loaded[id_] for id_ in sorted(answer, key=lambda id_: (places.get(id_, len(places)), id_))]
+        failed = next((one for one in waitpoints if isinstance(one, ShardError)), None)
+        found[step] = failed or [one for one in waitpoints if isinstance(one, WaitpointRecord)]
+    return found
 
 
 async def _blocks(viewer: Viewer, run_ids: Sequence[str]) -> Answers[list[BlockRecord]]:
@@ -79,6 +118,9 @@ by_reference: Keyed[str, WaitpointRecord] = Keyed("waitpoint", _waitpoints)
 
 outputs: Keyed[str, Payload | None] = Keyed("waitpoint.output", _outputs)
 """The output of a waitpoint, decoded, by primary key."""
+
+completing: Keyed[Completion, list[WaitpointRecord]] = Keyed("snapshot.completedWaitpoints", _completions)
+"""The waitpoints whose end brought a run to a step, by what the step says of them."""
 
 blocking: Keyed[str, list[BlockRecord]] = Keyed("run.blockedBy", _blocks)
 """The edges that block a run now, by the run's primary key."""

@@ -16,6 +16,7 @@ from schema.errors import extensions_of, masked
 from schema.http.graphiql import GraphiQLConfig, graphiql_routes, page_response, wants_page
 from store.errors import ShardError
 from store.federation import Federation
+from store.shard import one_operation
 
 STATUS: dict[type[Exception], int] = {UnauthenticatedError: 401}
 """Failures before an operation begins -> HTTP status; a database that did not answer is 503."""
@@ -46,7 +47,8 @@ class Endpoint(GraphQLRouter[Context, None]):
             return page_response(self._page)
         try:
             await _refuse_bad_body(request)
-            return await super().run(request, *arguments, **options)
+            with one_operation():
+                return await super().run(request, *arguments, **options)
         except HTTPException as error:
             code = "PAYLOAD_TOO_LARGE" if error.status_code == TOO_LARGE else "BAD_USER_INPUT"
             return _failure(error.status_code, error.reason, {"code": code})
@@ -84,15 +86,19 @@ async def _refuse_bad_body(request: Request) -> None:
         raise HTTPException(400, "the body is not one operation: send an object with a query")
 
 
-def create_app(federation: Federation, page: GraphiQLConfig | None = None) -> FastAPI:
-    """Return the application over an open federation. `page` is what GraphiQL opens with."""
+def create_app(federation: Federation, page: GraphiQLConfig | None = None, origin: str | None = None) -> FastAPI:
+    """Return the application over an open federation.
+
+    `page` is what GraphiQL opens with. `origin` is where third parties reach it, where that differs from a caller's.
+    """
     page = page or GraphiQLConfig()
 
     async def context(request: Request) -> Context:
         if wants_page(request):
             return Context()
         try:
-            return Context(await authenticate(federation, request.headers.get("authorization")))
+            reached = origin or str(request.base_url).rstrip("/")
+            return Context(await authenticate(federation, request.headers.get("authorization"), reached))
         except (UnauthenticatedError, ShardError):
             raise
         except Exception as error:

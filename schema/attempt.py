@@ -1,13 +1,20 @@
 """Attempt and snapshot: how a run was executed."""
 
 from enum import Enum
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from schema.declare import column, type_of
+from resolvers import details, waitpoints
+from schema.declare import column, edge, type_of
+from schema.node import Node
+from schema.payload import Payload, RunError
 from schema.scalars import DateTime
 from schema.status import RawRunStatus
 from store.records import AttemptRecord, SnapshotRecord
+
+if TYPE_CHECKING:
+    from schema.waitpoint import Waitpoint
 
 
 @strawberry.enum(description="State of an attempt.")
@@ -43,15 +50,16 @@ class ExecutionStatus(Enum):
 
 
 @type_of(AttemptRecord, description="One attempt to execute a run of the retired engine.")
-class Attempt:
+class Attempt(Node):
     """The type of that name."""
 
-    id: strawberry.ID = column("friendly_id", description="Its id, `attempt_...`.")
     number: int = column(description="Which attempt it is, from 1.")
     status: AttemptStatus = column(description="State of the attempt.")
     started_at: DateTime | None = column(description="When it began.")
     completed_at: DateTime | None = column(description="When it ended.")
     usage_duration_ms: int = column(description="How long it computed, in milliseconds.")
+    error: RunError | None = edge(details.attempt_parts, "address", part="error", description="Why it failed.")
+    output: Payload | None = edge(details.attempt_parts, "address", part="output", description="What it returned.")
 
 
 @type_of(SnapshotRecord, description="One step of a run's execution.")
@@ -67,3 +75,9 @@ class ExecutionSnapshot:
     attempt_number: int | None = column(description="Which attempt it belongs to.")
     created_at: DateTime = column(description="When it happened.")
     last_heartbeat_at: DateTime | None = column(description="When the machine last gave a sign.")
+    completed_waitpoints: list[Annotated["Waitpoint", strawberry.lazy("schema.waitpoint")]] | None = edge(
+        waitpoints.completing,
+        "completion",
+        always=True,
+        description="The waitpoints whose end brought the run to this step, from all shards.",
+    )

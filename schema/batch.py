@@ -83,7 +83,7 @@ class Batch(Node):
         batches.errors, "id", always=True, description="Why items became no runs, in the order of the items."
     )
     status_counts: list[StatusCount] | None = edge(
-        batches.status_counts, "id", always=True, description="How many of its own runs are in each state."
+        batches.status_counts, "itself", always=True, description="How many of its own runs are in each state."
     )
 
 

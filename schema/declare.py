@@ -133,7 +133,7 @@ def forward_listing(kind: Listed[Any], key: str = "id", *, description: str) -> 
     read = attrgetter(key)
 
     def resolve(root: Any, info: strawberry.Info, first: First = None, after: After = None) -> Any:  # noqa: ANN401
-        return kind.load(info.context.viewer, read(root), PageArguments(first, after))
+        return kind.load(info.context.viewer, read(root), root.environment_id, PageArguments(first, after))
 
     return root(resolve, description=description, always=True)
 
@@ -143,7 +143,7 @@ def top_listing(kind: Listed[Any], key: str = "id", *, description: str) -> Any:
     read = attrgetter(key)
 
     def resolve(root: Any, info: strawberry.Info, first: First = None) -> Any:  # noqa: ANN401
-        return kind.load(info.context.viewer, read(root), PageArguments(first))
+        return kind.load(info.context.viewer, read(root), root.environment_id, PageArguments(first))
 
     return root(resolve, description=description, always=True)
 

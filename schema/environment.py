@@ -1,7 +1,7 @@
 """Environment, and the project and organization around it."""
 
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
@@ -22,7 +22,6 @@ from schema.scalars import DateTime
 from store.pages import Page
 from store.records import (
     BatchRecord,
-    BulkActionRecord,
     EnvironmentRecord,
     OrganizationRecord,
     ProjectRecord,
@@ -66,15 +65,34 @@ async def _batches(  # noqa: PLR0913, PLR0917  the arguments of a connection
     return await batches.page(info.context.viewer, parent.id, batches_let_through(filter_), arguments)
 
 
-async def _bulk_actions(  # noqa: PLR0913, PLR0917  the arguments of a connection
+async def _tags(
+    parent: strawberry.Parent[EnvironmentRecord],
+    info: strawberry.Info,
+    name: Annotated[str | None, strawberry.argument(description="How they begin, in any case.")] = None,
+    first: First = None,
+    after: Annotated[str | None, strawberry.argument(description="Begin after this tag.")] = None,
+) -> list[str]:
+    return await waitpoints.tags(info.context.viewer, parent.id, name, first, after)
+
+
+def _bulk_actions(  # noqa: PLR0913, PLR0917  the arguments of a connection
     parent: strawberry.Parent[EnvironmentRecord],
     info: strawberry.Info,
     first: First = None,
     after: After = None,
     last: Last = None,
     before: Before = None,
-) -> Page[BulkActionRecord] | None:
-    return await bulk_actions.page(info.context.viewer, parent.id, PageArguments(first, after, last, before))
+) -> Any:  # noqa: ANN401
+    arguments = PageArguments(first, after, last, before)
+    return bulk_actions.of_environment.load(info.context.viewer, parent.id, parent.id, arguments)
+
+
+async def _environment(
+    parent: strawberry.Parent[ProjectRecord],
+    info: strawberry.Info,
+    slug: Annotated[str, strawberry.argument(description="Its slug.")],
+) -> EnvironmentRecord | None:
+    return await environments.environment_of(info.context.viewer, parent, slug)
 
 
 async def _tokens(  # noqa: PLR0913, PLR0917  the arguments of a connection
@@ -108,7 +126,10 @@ class Organization(Node):
     slug: str = column(description="Its name in URLs.")
     title: str = column(description="Its name for people.")
     projects: list[Annotated["Project", strawberry.lazy("schema.environment")]] | None = edge(
-        environments.of_organization, "id", always=True, description="Those of its projects that the viewer may see."
+        environments.of_organization,
+        "id",
+        always=True,
+        description="Those of its projects that you see, by name; at most 500.",
     )
 
 
@@ -124,7 +145,14 @@ class Project(Node):
         environments.organization_by_id, "organization_id", always=True, description="Who owns it."
     )
     environments: list[Annotated["Environment", strawberry.lazy("schema.environment")]] | None = edge(
-        environments.of_project, "id", always=True, description="Those of its environments that the viewer may see."
+        environments.of_project,
+        "id",
+        always=True,
+        description="Those of its environments that you see and that are not archived: roots first, then branches; "
+        "at most 500.",
+    )
+    environment: Annotated["Environment", strawberry.lazy("schema.environment")] | None = root(
+        _environment, description="One of its environments; `dev` is your own."
     )
 
 
@@ -175,6 +203,15 @@ class Environment(Node):
     )
     bulk_actions: Annotated["BulkActionConnection", strawberry.lazy("schema.bulk_action")] | None = root(
         _bulk_actions, always=True, description="Its bulk actions, newest first."
+    )
+    branches: list[Annotated["Environment", strawberry.lazy("schema.environment")]] | None = edge(
+        environments.branches_of,
+        "id",
+        always=True,
+        description="Its branches that are not archived, newest first, at most 500.",
+    )
+    waitpoint_tags: list[str] | None = root(
+        _tags, always=True, description="The tags of its tokens, newest first, from all shards; begin after a tag."
     )
     waitpoint_tokens: Annotated["WaitpointConnection", strawberry.lazy("schema.waitpoint")] | None = root(
         _tokens, always=True, description="Its tokens, newest first, from all shards."

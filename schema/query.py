@@ -11,10 +11,11 @@ from schema.batch import Batch
 from schema.declare import Id, by_id, root
 from schema.environment import Environment, Organization, Project
 from schema.node import Node
-from schema.run import Run, RunResult
+from schema.run import DebugInfo, Run, RunResult
 from schema.shard import Shard
+from schema.viewer import Viewer
 from schema.waitpoint import Waitpoint
-from store.records import EnvironmentRecord, OrganizationRecord, ProjectRecord, RunRecord
+from store.records import EnvironmentRecord, OrganizationRecord, ProjectRecord, RunRecord, UserRecord
 
 Ids = Annotated[list[strawberry.ID], strawberry.argument(description="The ids, at most 100.")]
 OptionalId = Annotated[strawberry.ID | None, strawberry.argument(name="id", description="Its id.")]
@@ -64,6 +65,16 @@ async def _run_by_trace(info: strawberry.Info, trace_id: TraceId) -> RunRecord |
     return record
 
 
+def _viewer(info: strawberry.Info) -> UserRecord | None:
+    user: UserRecord | None = info.context.viewer.scope.user
+    return user
+
+
+async def _run_debug(info: strawberry.Info, id_: Id) -> RunRecord | None:
+    found: RunRecord | None = await node(info.context.viewer, id_, only="run")
+    return found
+
+
 async def _run_result(info: strawberry.Info, id_: Id) -> RunRecord | None:
     return await runs.result(info.context.viewer, id_) if id_.startswith("run_") else None
 
@@ -76,6 +87,7 @@ async def _batch_results(info: strawberry.Info, id_: Id) -> list[RunRecord] | No
 class Query:
     """The type of that name."""
 
+    viewer: Viewer | None = root(_viewer, description="Who asks; null if that is no person but a key.")
     node: Node | None = root(_node, description="Any object by its id; null if there is none that the viewer may see.")
     nodes: list[Node | None] | None = root(
         _nodes, always=True, description="Objects by their ids, at most 100, in the order of the ids."
@@ -95,6 +107,9 @@ class Query:
         _run_by_trace, description="The first run of a trace; null if there is none that the viewer may see."
     )
     run_result: RunResult | None = root(_run_result, description="How a run ended; null while it has not.")
+    run_debug: DebugInfo | None = root(
+        _run_debug, description="Why a run may still be waiting for its turn: how full its queue is."
+    )
     batch_results: list[RunResult] | None = root(
         _batch_results,
         description="How the runs of a batch ended, in the order of its items; without those that have not.",

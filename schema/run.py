@@ -168,6 +168,33 @@ class RunResult:
     error: RunError | None = edge(details.parts, "id", part="failure", description="Why it did not end with success.")
 
 
+@strawberry.type(description="How full a run's queue and environment are.")
+class DebugInfo:
+    """The type of that name; its record is the run's."""
+
+    engine: str = column(description="Generation of the engine that runs it: `V1` (retired) or `V2`.")
+    queue_concurrency_limit: int | None = edge(
+        details.queue_limits,
+        "queue.address",
+        attribute="concurrency_limit",
+        description="How many runs of its queue may execute at once; null if nothing but the environment limits it.",
+    )
+    env_concurrency_limit: int | None = edge(
+        environments.by_id,
+        "environment_id",
+        attribute="maximum_concurrency_limit",
+        description="How many runs of its environment may execute at once.",
+    )
+    queue_current_concurrency: int | None = edge(
+        runs.executing, "queue.address", description="How many of its queue execute now, on all shards, up to 10,000."
+    )
+    env_current_concurrency: int | None = edge(
+        runs.executing,
+        "everywhere",
+        description="How many of its environment execute now, on all shards, up to 10,000.",
+    )
+
+
 @strawberry.type(description="A run in a list.")
 class RunEdge:
     """The type of that name; its record is `store.pages.Edge`."""

@@ -63,7 +63,7 @@ async def serve(settings: Settings, host: str | None, port: int | None, runs: in
         url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         server.greeting = _greeting(url, topology, demo)
         server.config = uvicorn.Config(
-            create_app(federation, page(demo) if demo else GraphiQLConfig()),
+            create_app(federation, page(demo) if demo else GraphiQLConfig(), settings.api_origin),
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=10,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from resolvers import batches, environments, runs, waitpoints
+from resolvers import batches, callbacks, environments, runs, waitpoints
 from schema.declare import column, edge, top_listing, type_of
 from schema.node import Node, PageInfo
 from schema.payload import Payload
@@ -47,6 +47,11 @@ class Waitpoint(Node):
     friendly_id: str = column(description="The same as `id`, under the platform's name.")
     type: WaitpointType = column(description="What completes it.")
     status: WaitpointStatus = column(description="State of the waitpoint.")
+    callback_url: str | None = edge(
+        callbacks.urls,
+        "token",
+        description="Where a POST completes it, with no other credential; null if it is no token.",
+    )
     idempotency_key: str | None = column(description="The key under which the caller created it.")
     idempotency_key_expires_at: DateTime | None = column(description="Until when that key finds it.")
     user_provided_idempotency_key: bool = column(description="Whether the caller gave a key.")

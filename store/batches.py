@@ -1,34 +1,37 @@
-"""Batches of one shard: keys in, records out. Rows of other environments are absent, as if they did not exist."""
+"""Batches of one shard: keys in, records out. Rows outside the scope are absent, as if they did not exist."""
 
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, select
 
 from store.pages import Window
-from store.queries import by_reference, each, is_one_of, page_of, page_of_each
+from store.queries import Scope, by_reference, each, is_one_of, page_of_each, rows_of_each
 from store.records import BatchErrorRecord, BatchRecord
 from store.shard import ReadConnection
 from store.tables import batch_error, batch_task_run, columns
 
-_COLUMNS = columns(batch_task_run, BatchRecord._fields)
+_BATCHES = select(*columns(batch_task_run, BatchRecord._fields))
 _ERROR_COLUMNS = columns(batch_error, BatchErrorRecord._fields)
 MOST_ERRORS = 1_000
 
 
 async def batches_by_reference(
-    connection: ReadConnection, environment_id: str, references: Collection[str]
+    connection: ReadConnection, scope: Scope, references: Collection[str]
 ) -> dict[str, BatchRecord]:
     """Return this shard's batches, keyed by friendly id (``batch_...``) and by primary key."""
-    statement = select(*_COLUMNS).where(batch_task_run.c.environment_id == environment_id)
-    return await by_reference(connection, statement, batch_task_run, BatchRecord._make, references)
+    return await by_reference(connection, _BATCHES, batch_task_run, BatchRecord._make, references, scope)
 
 
-async def batch_page(
-    connection: ReadConnection, environment_id: str, conditions: Sequence[ColumnElement[bool]], window: Window
-) -> list[BatchRecord]:
-    """Return one window of an environment's batches on this shard, and one more."""
-    statement = select(*_COLUMNS).where(batch_task_run.c.environment_id == environment_id, *conditions)
-    return await page_of(connection, statement, batch_task_run, BatchRecord._make, window)
+async def batches_by_environment(
+    connection: ReadConnection,
+    environment_ids: Collection[str],
+    conditions: Sequence[ColumnElement[bool]],
+    window: Window,
+) -> dict[str, list[BatchRecord]]:
+    """Return one window of each environment's batches on this shard, and one more."""
+    parent = each(environment_ids)
+    statement = _BATCHES.where(batch_task_run.c.environment_id == parent.c.id, *conditions)
+    return await page_of_each(connection, parent, statement, batch_task_run, BatchRecord._make, window)
 
 
 async def errors_by_batch(connection: ReadConnection, batch_ids: Collection[str]) -> dict[str, list[BatchErrorRecord]]:
@@ -40,24 +43,20 @@ async def errors_by_batch(connection: ReadConnection, batch_ids: Collection[str]
         .order_by(batch_error.c.item_index)
         .limit(MOST_ERRORS)
     )
-    found: dict[str, list[BatchErrorRecord]] = {}
-    for batch_id, *row in await connection.execute(page_of_each(batch, statement)):
-        found.setdefault(batch_id, []).append(BatchErrorRecord._make(row))
-    return found
+    return await rows_of_each(connection, batch, statement, BatchErrorRecord._make)
 
 
 async def listed_runs_by_batch(
-    connection: ReadConnection, environment_id: str, references: Collection[str]
+    connection: ReadConnection, scope: Scope, references: Collection[str]
 ) -> dict[str, list[str]]:
     """Return the friendly ids of the runs that each batch lists, in its order, keyed as `batches_by_reference` is.
 
     A column of its own query because it is large: up to a thousand ids a batch.
     """
     c = batch_task_run.c
-    statement = select(c.id, c.friendly_id, c.run_ids).where(
-        c.environment_id == environment_id, is_one_of(references, batch_task_run)
-    )
+    statement = select(c.id, c.friendly_id, c.environment_id, c.run_ids).where(is_one_of(references, batch_task_run))
     found: dict[str, list[str]] = {}
     for row in await connection.execute(statement):
-        found[row.id] = found[row.friendly_id] = row.run_ids or []
+        if row.environment_id in scope:
+            found[row.id] = found[row.friendly_id] = row.run_ids or []
     return found

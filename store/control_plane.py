@@ -6,14 +6,14 @@ else than "not asked yet". The platform caches the same way (``controlPlaneResol
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Collection, MutableMapping
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, MutableMapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from cachetools import TTLCache
-from sqlalchemy import ColumnElement, Row, Select, any_, func, select
+from sqlalchemy import ColumnElement, FromClause, Row, Select, and_, any_, func, select
 
 from store.pages import Feed, Page, Window, merge
-from store.queries import Identified, bytewise, cut, is_one_of, text_array
+from store.queries import Identified, bytewise, cut, each, is_one_of, rows_of_each, text_array
 from store.records import (
     BulkActionRecord,
     DeploymentRecord,
@@ -22,10 +22,12 @@ from store.records import (
     ProjectRecord,
     QueueLimits,
     ScheduleRecord,
+    UserRecord,
     WorkerRecord,
 )
 from store.shard import Database, ReadConnection, ReadFrom
 from store.tables import (
+    access_token,
     bulk_action,
     columns,
     deployment,
@@ -45,14 +47,38 @@ CONTROL_PLANE = "control plane"
 
 R = TypeVar("R", bound=Identified)
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 UNASKED: Any = object()
 MOST_TASKS = 1_000
+MOST_LISTED = 500
+"""Of organizations, projects, environments and branches: lists that people keep short."""
 
-_OWN = EnvironmentRecord._fields[:-2]
+
+Name = tuple[str, str, str]
+"""The slugs of an organization, a project and an environment."""
+
+
+class Place(NamedTuple):
+    """An environment, or a project or an organization that has none, by primary keys."""
+
+    organization_id: str
+    project_id: str | None
+    environment_id: str | None
+
+
+class Membership(NamedTuple):
+    """A user, and everything that is in an organization of theirs."""
+
+    user: UserRecord
+    places: Sequence[Place]
+
+
+_OWN = EnvironmentRecord._fields[:-3]
 _ENVIRONMENTS = (
     select(
         *columns(environment, _OWN),
         org_member.c.id.label("member_id"),
+        org_member.c.user_id.label("member_user_id"),
         func.coalesce(user.c.display_name, user.c.name).label("member_name"),
     )
     .select_from(environment)
@@ -62,9 +88,14 @@ _ENVIRONMENTS = (
     .outerjoin(user, user.c.id == org_member.c.user_id)
     .where(project.c.deleted_at.is_(None), organization.c.deleted_at.is_(None))
 )
-_PROJECTS = select(*columns(project, ProjectRecord._fields)).where(project.c.deleted_at.is_(None))
-_BULK_ACTION = columns(bulk_action, BulkActionRecord._fields)
+_PROJECTS = (
+    select(*columns(project, ProjectRecord._fields))
+    .join(organization, organization.c.id == project.c.organization_id)
+    .where(project.c.deleted_at.is_(None), organization.c.deleted_at.is_(None))
+)
 _ORGANIZATIONS = select(*columns(organization, OrganizationRecord._fields)).where(organization.c.deleted_at.is_(None))
+_USERS = select(*columns(user, UserRecord._fields, chosen_name=user.c.display_name))
+_BULK_ACTION = columns(bulk_action, BulkActionRecord._fields)
 
 
 class ControlPlane:
@@ -73,114 +104,251 @@ class ControlPlane:
     def __init__(self, primary: Database, replica: Database, ttl: float = 30.0, entries: int = 10_000) -> None:
         self.primary, self.replica = primary, replica
         self._by_key: MutableMapping[str, EnvironmentRecord] = TTLCache(entries, ttl)
-        self._asking: dict[str, asyncio.Future[EnvironmentRecord | None]] = {}
+        self._by_token: MutableMapping[str, Membership] = TTLCache(entries, ttl)
+        self._asking: dict[str, asyncio.Future[Any]] = {}
+        self._environments: MutableMapping[str, EnvironmentRecord | None] = TTLCache(entries, ttl)
+        self._names: MutableMapping[Name, list[EnvironmentRecord] | None] = TTLCache(entries, ttl)
         self._projects: MutableMapping[str, ProjectRecord | None] = TTLCache(entries, ttl)
         self._organizations: MutableMapping[str, OrganizationRecord | None] = TTLCache(entries, ttl)
+        self._users: MutableMapping[str, UserRecord | None] = TTLCache(entries, ttl)
 
     async def environment_by_api_key(self, api_key: str) -> EnvironmentRecord | None:
-        """Return the environment whose secret key this is, or None: unknown, archived, or of a deleted project.
+        """Return the environment whose secret key this is, or None: unknown, archived, or of a deleted project."""
 
-        Read from the primary, once for all who ask at the same time. A known key is remembered by its hash; an unknown
-        one is not, it may exist any moment.
+        async def ask() -> EnvironmentRecord | None:
+            statement = _ENVIRONMENTS.where(environment.c.api_key == api_key, environment.c.archived_at.is_(None))
+            found = await self._ask(statement, EnvironmentRecord._make, ReadFrom.PRIMARY)
+            return found[0] if found else None
+
+        return await self._by_credential(self._by_key, api_key, ask)
+
+    async def membership_by_token(self, token: str) -> Membership | None:
+        """Return whose personal access token this is, and what that user is a member of; None: unknown, or revoked."""
+
+        async def ask() -> Membership | None:
+            statement = _USERS.join(access_token, access_token.c.user_id == user.c.id).where(
+                access_token.c.hashed_token == _digest(token), access_token.c.revoked_at.is_(None)
+            )
+            found = await self._ask(statement, UserRecord._make, ReadFrom.PRIMARY)
+            return Membership(found[0], await self._places_of(found[0].id)) if found else None
+
+        return await self._by_credential(self._by_token, token, ask)
+
+    async def _by_credential(
+        self, slot: MutableMapping[str, T], credential: str, ask: Callable[[], Awaitable[T | None]]
+    ) -> T | None:
+        """Return what a credential stands for, read from the primary, once for all who ask at the same time.
+
+        A known credential is remembered by its hash; an unknown one is not, it may exist any moment.
         """
-        digest = hashlib.sha256(api_key.encode()).hexdigest()
-        known = self._by_key.get(digest)
+        digest = _digest(credential)
+        known = slot.get(digest)
         if known is not None:
             return known
         asking = self._asking.get(digest)
         if asking is None:
-            asking = self._asking[digest] = asyncio.ensure_future(self._environment_by_api_key(api_key, digest))
+
+            async def remember() -> T | None:
+                answer = await ask()
+                if answer is not None:
+                    slot[digest] = answer
+                return answer
+
+            asking = self._asking[digest] = asyncio.ensure_future(remember())
             asking.add_done_callback(lambda done: self._asked(digest, done))
-        return await asyncio.shield(asking)
+        answer: T | None = await asyncio.shield(asking)
+        return answer
 
-    async def _environment_by_api_key(self, api_key: str, digest: str) -> EnvironmentRecord | None:
-        statement = _ENVIRONMENTS.where(environment.c.api_key == api_key, environment.c.archived_at.is_(None))
-        found = await self._ask(statement, EnvironmentRecord._make, ReadFrom.PRIMARY)
-        for record in found:
-            self._by_key[digest] = record
-        return found[0] if found else None
-
-    def _asked(self, digest: str, done: "asyncio.Future[EnvironmentRecord | None]") -> None:
+    def _asked(self, digest: str, done: "asyncio.Future[Any]") -> None:
         del self._asking[digest]
         if not done.cancelled():
             done.exception()
 
+    async def _places_of(self, user_id: str) -> list[Place]:
+        """Return every environment of every organization that a user is in; of a project without any, the project."""
+        statement = (
+            select(
+                organization.c.id.label("organization_id"),
+                project.c.id.label("project_id"),
+                environment.c.id.label("environment_id"),
+            )
+            .select_from(org_member)
+            .join(organization, organization.c.id == org_member.c.organization_id)
+            .outerjoin(project, (project.c.organization_id == organization.c.id) & project.c.deleted_at.is_(None))
+            .outerjoin(environment, environment.c.project_id == project.c.id)
+            .where(org_member.c.user_id == user_id, organization.c.deleted_at.is_(None))
+        )
+        return await self._ask(statement, Place._make, ReadFrom.PRIMARY)
+
+    async def environments(self, ids: Collection[str]) -> dict[str, EnvironmentRecord]:
+        """Return environments by id; those of deleted projects are absent, archived ones are not."""
+        return await self._by_id(self._environments, ids, _ENVIRONMENTS, environment.c.id, EnvironmentRecord._make)
+
     async def projects(self, ids: Collection[str]) -> dict[str, ProjectRecord]:
         """Return projects by id; deleted ones are absent."""
-        return await self._grouped(self._projects, ids, _PROJECTS, project.c.id, ProjectRecord._make)
+        return await self._by_id(self._projects, ids, _PROJECTS, project.c.id, ProjectRecord._make)
 
     async def organizations(self, ids: Collection[str]) -> dict[str, OrganizationRecord]:
         """Return organizations by id; deleted ones are absent."""
-        return await self._grouped(
-            self._organizations, ids, _ORGANIZATIONS, organization.c.id, OrganizationRecord._make
-        )
+        return await self._by_id(self._organizations, ids, _ORGANIZATIONS, organization.c.id, OrganizationRecord._make)
 
-    async def queue_limits(self, environment_id: str, names: Collection[str]) -> dict[str, QueueLimits]:
-        """Return what is known of an environment's queues, by name; never from memory: people pause them."""
+    async def users(self, ids: Collection[str]) -> dict[str, UserRecord]:
+        """Return users by id."""
+        return await self._by_id(self._users, ids, _USERS, user.c.id, UserRecord._make)
+
+    async def organization_named(self, slug: str) -> OrganizationRecord | None:
+        """Return the organization of that slug, or None."""
+        found = await self._ask(_ORGANIZATIONS.where(organization.c.slug == slug), OrganizationRecord._make)
+        return found[0] if found else None
+
+    async def project_named(self, organization_slug: str, slug: str | None, ref: str | None) -> ProjectRecord | None:
+        """Return an organization's project of that slug, or of that ref if no slug is given, or None."""
+        named = project.c.external_ref == ref if slug is None else project.c.slug == slug
+        statement = _PROJECTS.where(organization.c.slug == organization_slug, named)
+        found = await self._ask(statement, ProjectRecord._make)
+        return found[0] if found else None
+
+    async def environments_named(self, names: Collection[Name]) -> dict[Name, list[EnvironmentRecord]]:
+        """Return environments by the slugs of organization, project and environment.
+
+        Several have one name: each member of a project has a development environment of the same slug. Archived ones
+        are found too.
+        """
+
+        async def ask(misses: Collection[Name]) -> dict[Name, list[EnvironmentRecord]]:
+            wanted = each(*(list(slugs) for slugs in zip(*misses, strict=True)))
+            slugs = (organization.c.slug, project.c.slug, environment.c.slug)
+            statement = _ENVIRONMENTS.add_columns(*(slug.label(None) for slug in slugs)).join(
+                wanted, and_(*(slug == given for slug, given in zip(slugs, wanted.c, strict=True)))
+            )
+            found: dict[Name, list[EnvironmentRecord]] = {}
+            for *row, one, two, three in await self._ask(statement, tuple):
+                found.setdefault((one, two, three), []).append(EnvironmentRecord._make(row))
+            return found
+
+        return await _remembered(self._names, names, ask)
+
+    async def organizations_by_member(self, user_ids: Collection[str]) -> dict[str, list[OrganizationRecord]]:
+        """Return the organizations that users are in, by the user's id, in the order of their titles."""
+        member = each(user_ids)
+        statement = (
+            _ORGANIZATIONS.join(org_member, org_member.c.organization_id == organization.c.id)
+            .where(org_member.c.user_id == member.c.id)
+            .order_by(organization.c.title, organization.c.id)
+            .limit(MOST_LISTED)
+        )
+        return await self._of_each(member, statement, OrganizationRecord._make)
+
+    async def projects_by_organization(self, organization_ids: Collection[str]) -> dict[str, list[ProjectRecord]]:
+        """Return the projects of organizations, by the organization's id, in the order of their names."""
+        parent = each(organization_ids)
+        statement = (
+            _PROJECTS.where(project.c.organization_id == parent.c.id)
+            .order_by(project.c.name, project.c.id)
+            .limit(MOST_LISTED)
+        )
+        return await self._of_each(parent, statement, ProjectRecord._make)
+
+    async def environments_by_project(
+        self, project_ids: Collection[str], user_id: str
+    ) -> dict[str, list[EnvironmentRecord]]:
+        """Return the environments of projects that are not archived, by the project's id, as a user lists them.
+
+        Roots first, then branches, each newest last; other members' development environments are left out.
+        """
+        parent = each(project_ids)
+        branch = environment.c.parent_environment_id.is_not(None)
+        statement = (
+            _ENVIRONMENTS.where(environment.c.project_id == parent.c.id, *_listed(user_id))
+            .order_by(branch, environment.c.created_at, environment.c.id)
+            .limit(MOST_LISTED)
+        )
+        return await self._of_each(parent, statement, EnvironmentRecord._make)
+
+    async def branches(self, environment_ids: Collection[str], user_id: str) -> dict[str, list[EnvironmentRecord]]:
+        """Return the branches of environments that are not archived, by the root's id, newest first."""
+        parent = each(environment_ids)
+        statement = (
+            _ENVIRONMENTS.where(environment.c.parent_environment_id == parent.c.id, *_listed(user_id))
+            .order_by(environment.c.created_at.desc(), environment.c.id)
+            .limit(MOST_LISTED)
+        )
+        return await self._of_each(parent, statement, EnvironmentRecord._make)
+
+    async def signing_keys(self, environment_ids: Collection[str]) -> dict[str, str]:
+        """Return the keys that sign for environments: the root's for a branch. A secret: never shown, never kept."""
+        root = environment.alias()
+        statement = (
+            select(environment.c.id, func.coalesce(root.c.api_key, environment.c.api_key).label("key"))
+            .select_from(environment.outerjoin(root, root.c.id == environment.c.parent_environment_id))
+            .where(environment.c.id == any_(text_array(environment_ids)))
+        )
+        return dict(await self._ask(statement, lambda row: (str(row.id), str(row.key))))
+
+    async def queue_limits(self, addresses: Collection[tuple[str, str]]) -> dict[tuple[str, str], QueueLimits]:
+        """Return what is known of queues, by environment and name; never from memory: people pause them."""
+        address = each(*(list(texts) for texts in zip(*addresses, strict=True)))
         c = task_queue.c
-        statement = select(c.name, c.concurrency_limit, c.paused).where(
-            c.environment_id == environment_id, c.name == any_(text_array(names))
+        statement = select(*columns(task_queue, QueueLimits._fields)).join(
+            address, (c.environment_id == address.c.id) & (c.name == address.c.more_1)
         )
-        return dict(await self._ask(statement, lambda row: (row.name, QueueLimits(row.concurrency_limit, row.paused))))
+        found = await self._ask(statement, QueueLimits._make)
+        return {(limits.environment_id, limits.name): limits for limits in found}
 
-    async def workers(self, environment_id: str, ids: Collection[str]) -> dict[str, WorkerRecord]:
-        """Return an environment's workers, which are its versions, by id."""
-        statement = select(*columns(worker, WorkerRecord._fields)).where(
-            worker.c.environment_id == environment_id, worker.c.id == any_(text_array(ids))
-        )
-        return _by_id(await self._ask(statement, WorkerRecord._make))
+    async def workers(self, ids: Collection[str]) -> dict[str, WorkerRecord]:
+        """Return workers, which are versions, by id."""
+        statement = select(*columns(worker, WorkerRecord._fields)).where(worker.c.id == any_(text_array(ids)))
+        return {row.id: row for row in await self._ask(statement, WorkerRecord._make)}
 
-    async def deployments_by_worker(
-        self, environment_id: str, worker_ids: Collection[str]
-    ) -> dict[str, DeploymentRecord]:
-        """Return the deployments that made an environment's workers, by the worker's id."""
-        c = deployment.c
+    async def deployments_by_worker(self, worker_ids: Collection[str]) -> dict[str, DeploymentRecord]:
+        """Return the deployments that made workers, by the worker's id."""
         statement = select(*columns(deployment, DeploymentRecord._fields)).where(
-            c.environment_id == environment_id, c.worker_id == any_(text_array(worker_ids))
+            deployment.c.worker_id == any_(text_array(worker_ids))
         )
         return {str(row.worker_id): row for row in await self._ask(statement, DeploymentRecord._make)}
 
-    async def schedules(self, project_id: str, ids: Collection[str]) -> dict[str, ScheduleRecord]:
-        """Return a project's schedules, by id."""
-        statement = select(*columns(schedule, ScheduleRecord._fields)).where(
-            schedule.c.project_id == project_id, schedule.c.id == any_(text_array(ids))
-        )
-        return _by_id(await self._ask(statement, ScheduleRecord._make))
+    async def schedules(self, references: Collection[str]) -> dict[str, ScheduleRecord]:
+        """Return schedules, by friendly id (``sched_...``) and by primary key."""
+        statement = select(*columns(schedule, ScheduleRecord._fields)).where(is_one_of(references, schedule))
+        found = await self._ask(statement, ScheduleRecord._make)
+        return {reference: record for record in found for reference in (record.id, record.friendly_id)}
 
-    async def schedules_by_friendly_id(
-        self, project_id: str, friendly_ids: Collection[str]
-    ) -> dict[str, ScheduleRecord]:
-        """Return a project's schedules, by friendly id."""
-        statement = select(*columns(schedule, ScheduleRecord._fields)).where(
-            schedule.c.project_id == project_id, schedule.c.friendly_id == any_(text_array(friendly_ids))
-        )
-        return {row.friendly_id: row for row in await self._ask(statement, ScheduleRecord._make)}
-
-    async def bulk_actions(self, environment_id: str, references: Collection[str]) -> dict[str, BulkActionRecord]:
-        """Return an environment's bulk actions, by friendly id and by primary key."""
-        statement = select(*_BULK_ACTION).where(
-            bulk_action.c.environment_id == environment_id, is_one_of(references, bulk_action)
-        )
+    async def bulk_actions(self, references: Collection[str]) -> dict[str, BulkActionRecord]:
+        """Return bulk actions, by friendly id (``bulk_...``) and by primary key."""
+        statement = select(*_BULK_ACTION).where(is_one_of(references, bulk_action))
         found = await self._ask(statement, BulkActionRecord._make)
         return {reference: record for record in found for reference in (record.id, record.friendly_id)}
 
-    async def bulk_action_page(self, environment_id: str, feed: Feed, window: Window) -> Page[BulkActionRecord]:
-        """Return a page of an environment's bulk actions, newest first."""
-        statement = select(*_BULK_ACTION).where(bulk_action.c.environment_id == environment_id)
+    async def bulk_actions_by_environment(
+        self, feeds: Mapping[str, Feed], window: Window
+    ) -> dict[str, Page[BulkActionRecord]]:
+        """Return a page of each environment's bulk actions, newest first, by the environment's id."""
+        parent = each(feeds)
+        statement = select(*_BULK_ACTION).where(bulk_action.c.environment_id == parent.c.id)
         statement = cut(statement, window, bulk_action.c.created_at, bulk_action.c.id)
-        return merge(feed, window, [await self._ask(statement, BulkActionRecord._make)], [])
+        found = await self._of_each(parent, statement, BulkActionRecord._make)
+        return {id_: merge(feed, window, [found.get(id_, [])], []) for id_, feed in feeds.items()}
 
-    async def task_identifiers(self, environment_id: str) -> list[str]:
-        """Return the tasks that an environment ever had, sorted, at most `MOST_TASKS`."""
+    async def task_identifiers(self, environment_ids: Collection[str]) -> dict[str, list[str]]:
+        """Return the tasks that environments ever had, by the environment's id, sorted; at most `MOST_TASKS`."""
+        parent = each(environment_ids)
         statement = (
             select(task_identifier.c.slug)
-            .where(task_identifier.c.environment_id == environment_id)
+            .where(task_identifier.c.environment_id == parent.c.id)
             .order_by(bytewise(task_identifier.c.slug))
             .limit(MOST_TASKS)
         )
-        return await self._ask(statement, lambda row: str(row.slug))
+        return await self._of_each(parent, statement, lambda row: str(row[0]))
 
-    async def _grouped(
+    async def _of_each(
+        self, parent: FromClause, statement: Select[Any], make: Callable[[Sequence[Any]], T]
+    ) -> dict[str, list[T]]:
+        """Return the statement's rows for every parent, by its id; without rows it is absent."""
+        return await self.replica.read(
+            lambda connection: rows_of_each(connection, parent, statement, make), CONTROL_PLANE
+        )
+
+    async def _by_id(
         self,
         slot: MutableMapping[str, R | None],
         ids: Collection[str],
@@ -188,12 +356,12 @@ class ControlPlane:
         key: ColumnElement[str],
         make: Callable[[Row[Any]], R],
     ) -> dict[str, R]:
-        answers: dict[str, R | None] = {id_: hit for id_ in ids if (hit := slot.get(id_, UNASKED)) is not UNASKED}
-        if misses := [id_ for id_ in ids if id_ not in answers]:
-            found = {row.id: row for row in await self._ask(statement.where(key == any_(text_array(misses))), make)}
-            for id_ in misses:
-                slot[id_] = answers[id_] = found.get(id_)
-        return {id_: answer for id_, answer in answers.items() if answer is not None}
+        """Return a statement's rows by id, from memory as far as they are in it."""
+
+        async def ask(misses: Collection[str]) -> dict[str, R]:
+            return {row.id: row for row in await self._ask(statement.where(key == any_(text_array(misses))), make)}
+
+        return await _remembered(slot, ids, ask)
 
     async def _ask(
         self, statement: Select[Any], make: Callable[[Row[Any]], T], source: ReadFrom = ReadFrom.REPLICA
@@ -205,5 +373,24 @@ class ControlPlane:
         return await database.read(query, CONTROL_PLANE)
 
 
-def _by_id(records: list[R]) -> dict[str, R]:
-    return {record.id: record for record in records}
+async def _remembered(
+    slot: MutableMapping[K, T | None], keys: Collection[K], ask: Callable[[Collection[K]], Awaitable[Mapping[K, T]]]
+) -> dict[K, T]:
+    """Return what keys stand for, from memory, or asked for all at once; that there is nothing is remembered too."""
+    answers: dict[K, T | None] = {key: hit for key in keys if (hit := slot.get(key, UNASKED)) is not UNASKED}
+    if misses := [key for key in keys if key not in answers]:
+        found = await ask(misses)
+        for key in misses:
+            slot[key] = answers[key] = found.get(key)
+    return {key: answer for key, answer in answers.items() if answer is not None}
+
+
+def _listed(user_id: str) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions on environments that a user lists: none that is archived, or another member's own."""
+    own = (environment.c.type != "DEVELOPMENT") | (org_member.c.user_id == user_id)
+    return (environment.c.archived_at.is_(None), own)
+
+
+def _digest(credential: str) -> str:
+    """Return the hash of a credential: the platform keeps no other trace of personal access tokens."""
+    return hashlib.sha256(credential.encode()).hexdigest()

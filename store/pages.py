@@ -63,6 +63,8 @@ class Feed:
 
     name: str
     about: tuple[str, ...] = ()
+    environment_id: str = ""
+    """The environment whose rows it holds, and no other's."""
 
     def cursor(self, position: Position) -> str:
         """Return the opaque cursor of a position in this list."""

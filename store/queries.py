@@ -1,7 +1,7 @@
 """The few shapes of query: rows by id, a window of a list, a window for each of many parents."""
 
-from collections.abc import Callable, Collection
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import (
     ARRAY,
@@ -13,6 +13,7 @@ from sqlalchemy import (
     Text,
     any_,
     bindparam,
+    cast,
     func,
     literal,
     or_,
@@ -55,30 +56,43 @@ class Identified(Protocol):
         """Primary key."""
 
 
-class Friendly(Identified, Protocol):
-    """A record that has a friendly id too."""
+class Owned(Identified, Protocol):
+    """A record that has a friendly id too, and belongs to an environment."""
 
     @property
     def friendly_id(self) -> str:
         """Friendly id."""
 
+    @property
+    def environment_id(self) -> str | None:
+        """Where it belongs; None if nowhere any more."""
 
-F = TypeVar("F", bound=Friendly)
+
+Scope: TypeAlias = Collection[str]
+"""The environments whose rows may be seen, by primary key."""
+
+
+F = TypeVar("F", bound=Owned)
 T = TypeVar("T")
 
 
-async def by_reference(
+async def by_reference(  # noqa: PLR0913, PLR0917  what differs from table to table
     connection: ReadConnection,
     statement: Select[Any],
     table: Table,
     make: Callable[[Row[Any]], F],
     references: Collection[str],
+    scope: Scope,
 ) -> dict[str, F]:
-    """Return the statement's rows that the references name, made into records, by friendly id and by primary key."""
+    """Return the statement's rows that the references name, made into records, by friendly id and by primary key.
+
+    A row outside the scope is left out, as if it did not exist.
+    """
     found: dict[str, F] = {}
     for row in await connection.execute(statement.where(is_one_of(references, table))):
         record = make(row)
-        found[record.friendly_id] = found[record.id] = record
+        if record.environment_id in scope:
+            found[record.friendly_id] = found[record.id] = record
     return found
 
 
@@ -102,31 +116,51 @@ def cut(
     return statement.order_by(*order).limit(window.size + 1)
 
 
-async def page_of(
-    connection: ReadConnection, statement: Select[Any], table: Table, make: Callable[[Row[Any]], T], window: Window
-) -> list[T]:
-    """Return one window of a statement's rows, made into records, and one more."""
-    rows = await connection.execute(cut(statement, window, table.c.created_at, table.c.id))
-    return [make(row) for row in rows]
-
-
-async def count_up_to(connection: ReadConnection, statement: Select[Any], most: int) -> int:
-    """Return how many rows a statement has, counting no further than one past `most`."""
-    bounded = statement.with_only_columns(literal(1)).limit(most + 1).subquery()
-    return await connection.scalar(select(func.count()).select_from(bounded)) or 0
-
-
 def each(parents: Collection[str], *more: Collection[str]) -> FromClause:
-    """Return the parents as rows of a table ``parent(id, ...)``, to be joined with a lateral query of one page each."""
-    names = ("id", *(f"more_{number}" for number in range(1, len(more) + 1)))
-    return (
-        func.unnest(*(text_array(values) for values in (parents, *more)))
-        .table_valued(*names, name="parent")
-        .render_derived()
-    )
+    """Return the parents as rows of a table ``parent(id, more_1, ...)``, to be joined with a lateral query of each.
+
+    One parent alone is a row of constants: the planner then knows which it is, and how many rows are its.
+    """
+    values = (parents, *more)
+    names = ("id", *(f"more_{number}" for number in range(1, len(values))))
+    if len(parents) == 1:
+        constants = (cast(bindparam(None, next(iter(one)), type_=Text), Text) for one in values)
+        return select(*(value.label(name) for value, name in zip(constants, names, strict=True))).subquery("parent")
+    return func.unnest(*(text_array(one) for one in values)).table_valued(*names, name="parent").render_derived()
 
 
-def page_of_each(parent: FromClause, page: Select[Any]) -> Select[Any]:
-    """Return rows of (parent id, then the page's columns): the page query, run for every parent."""
-    rows = page.correlate(parent).lateral("page")
+def for_each(parent: FromClause, query: Select[Any]) -> Select[Any]:
+    """Return rows of (parent id, then the query's columns): the query, run for every parent."""
+    rows = query.correlate(parent).lateral("page")
     return select(parent.c.id.label("parent_id"), *rows.c).select_from(parent.join(rows, true()))
+
+
+async def rows_of_each(
+    connection: ReadConnection, parent: FromClause, query: Select[Any], make: Callable[[Sequence[Any]], T]
+) -> dict[str, list[T]]:
+    """Return the query's rows for every parent, made into records, by the parent's id; without rows it is absent."""
+    found: dict[str, list[T]] = {}
+    for parent_id, *row in await connection.execute(for_each(parent, query)):
+        found.setdefault(parent_id, []).append(make(row))
+    return found
+
+
+async def page_of_each(  # noqa: PLR0913, PLR0917  what differs from list to list
+    connection: ReadConnection,
+    parent: FromClause,
+    statement: Select[Any],
+    table: Table,
+    make: Callable[[Sequence[Any]], T],
+    window: Window,
+) -> dict[str, list[T]]:
+    """Return one window of a statement's rows, and one more, for every parent, made into records, by its id."""
+    return await rows_of_each(connection, parent, cut(statement, window, table.c.created_at, table.c.id), make)
+
+
+async def count_of_each(
+    connection: ReadConnection, parent: FromClause, statement: Select[Any], most: int
+) -> dict[str, int]:
+    """Return how many rows a statement has for every parent, counting no further than one past `most`."""
+    bounded = statement.with_only_columns(literal(1)).correlate(parent).limit(most + 1).subquery()
+    counts = await rows_of_each(connection, parent, select(func.count()).select_from(bounded), lambda row: int(row[0]))
+    return {parent_id: count for parent_id, (count,) in counts.items()}

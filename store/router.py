@@ -7,33 +7,39 @@ what it misses (`_read_through`); all shards at once (`_everywhere`); all at onc
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, TypeAlias, TypeVar
 
 import structlog
 
 from store import ids
-from store.batches import batch_page, batches_by_reference, errors_by_batch, listed_runs_by_batch
+from store.batches import batches_by_environment, batches_by_reference, errors_by_batch, listed_runs_by_batch
 from store.errors import ShardError
 from store.pages import Feed, Page, Position, R, Window, merge
+from store.queries import Scope
 from store.records import (
+    Address,
     AttemptRecord,
     BatchErrorRecord,
     BatchRecord,
     BlockRecord,
     RunRecord,
     SnapshotRecord,
+    TagRecord,
     WaitpointRecord,
 )
 from store.residency import NEW, Residency, Route, ShardKey
 from store.runs import (
     Conditions,
+    Parents,
+    attempts_by_reference,
     attempts_by_run,
     child_runs,
     count_runs,
     large_columns,
-    run_page,
     runs_by_batch,
     runs_by_bulk_action,
+    runs_by_environment,
     runs_by_reference,
     runs_by_trace,
     runs_by_waitpoint,
@@ -41,12 +47,15 @@ from store.runs import (
     statuses_by_batch,
 )
 from store.shard import ReadConnection, ReadFrom, Shard
-from store.tables import block
+from store.tables import attempt, block, task_run
 from store.waitpoints import (
     blocks_by_run,
     outputs_by_waitpoint,
-    token_page,
+    tags_by_name,
+    tags_by_prefix,
     waitpoint_ids_by_run,
+    waitpoint_ids_by_snapshot,
+    waitpoints_by_environment,
     waitpoints_by_reference,
 )
 
@@ -58,6 +67,9 @@ Answers: TypeAlias = dict[str, Answer[T]]
 There may be more keys than were asked for: a row is known by its friendly id and by its primary key.
 """
 
+Feeds: TypeAlias = Mapping[str, Feed]
+"""The lists of many parents, by the parent's primary key."""
+
 Query: TypeAlias = Callable[[Shard, ReadConnection], Awaitable[T]]
 Read: TypeAlias = Callable[[Collection[str], ReadFrom], Awaitable[Answers[T]]]
 KeyedQuery: TypeAlias = Callable[[Shard, ReadConnection, Collection[str]], Awaitable[Mapping[str, T]]]
@@ -68,7 +80,7 @@ log = structlog.get_logger()
 class Router:
     """The federated store: every read of runs, batches and waitpoints, whichever shards they are on.
 
-    `environment_id` limits every answer to one environment; a foreign row and a missing one are the same answer.
+    A `scope`, or the environment of a feed, limits every answer; a foreign row and a missing one are the same answer.
     """
 
     def __init__(self, shards: Sequence[Shard], ksuid: ShardKey = NEW) -> None:
@@ -77,47 +89,36 @@ class Router:
         if len(self.shards) != len(shards) or len({id(shard.primary) for shard in shards}) != len(shards):
             raise ValueError("shards must be distinct, in name and in database")
 
-    async def runs(self, environment_id: str, references: Collection[str], source: ReadFrom) -> Answers[RunRecord]:
+    async def runs(self, scope: Scope, references: Collection[str], source: ReadFrom) -> Answers[RunRecord]:
         """Return runs by friendly id or primary key: from the one shard that each id names."""
-        return await self._read_through(
-            references,
-            self.residency.run,
-            lambda _, connection, keys: runs_by_reference(connection, environment_id, keys),
-            source,
+        return await self._of_runs(
+            references, lambda _, connection, keys: runs_by_reference(connection, scope, keys), source
         )
 
-    async def batches(self, environment_id: str, references: Collection[str], source: ReadFrom) -> Answers[BatchRecord]:
+    async def batches(self, scope: Scope, references: Collection[str], source: ReadFrom) -> Answers[BatchRecord]:
         """Return batches by friendly id or primary key: from the shard that each id names, else from another."""
         return await self._surely(
             references,
             source,
-            lambda keys, freshness: self._read_through(
-                keys,
-                self.residency.batch,
-                lambda _, connection, asked: batches_by_reference(connection, environment_id, asked),
-                freshness,
+            lambda keys, freshness: self._of_batches(
+                keys, lambda _, connection, asked: batches_by_reference(connection, scope, asked), freshness
             ),
         )
 
     async def listed_runs(
-        self, environment_id: str, batch_references: Collection[str], source: ReadFrom
+        self, scope: Scope, batch_references: Collection[str], source: ReadFrom
     ) -> Answers[list[str]]:
         """Return the friendly ids that each batch lists as its runs, in its order."""
-        return await self._read_through(
-            batch_references,
-            self.residency.batch,
-            lambda _, connection, keys: listed_runs_by_batch(connection, environment_id, keys),
-            source,
+        return await self._of_batches(
+            batch_references, lambda _, connection, keys: listed_runs_by_batch(connection, scope, keys), source
         )
 
-    async def waitpoints(
-        self, environment_id: str, references: Collection[str], source: ReadFrom
-    ) -> Answers[WaitpointRecord]:
+    async def waitpoints(self, scope: Scope, references: Collection[str], source: ReadFrom) -> Answers[WaitpointRecord]:
         """Return waitpoints by friendly id or primary key: all shards are asked at once, new's copy wins."""
 
         async def read(keys: Collection[str], freshness: ReadFrom) -> Answers[WaitpointRecord]:
             return await self._looked_up(
-                keys, lambda _, connection: waitpoints_by_reference(connection, environment_id, keys), freshness
+                keys, lambda _, connection: waitpoints_by_reference(connection, scope, keys), freshness
             )
 
         keys = [reference for reference in references if ids.can_exist(reference)]
@@ -131,20 +132,43 @@ class Router:
             source,
         )
 
+    async def completions(self, snapshots: Collection[Address], source: ReadFrom) -> dict[Address, Answer[list[str]]]:
+        """Return the ids of the waitpoints whose end brought runs to a step; from the run's shard."""
+        return await self._beside_runs(
+            snapshots,
+            lambda shard, connection, keys: waitpoint_ids_by_snapshot(connection, shard.catalog.completion, keys),
+            source,
+        )
+
     async def large_columns(
-        self, environment_id: str, run_ids: Collection[str], names: Collection[str], source: ReadFrom
+        self, scope: Scope, run_ids: Collection[str], names: Collection[str], source: ReadFrom
     ) -> Answers[Mapping[Any, Any]]:
         """Return the named large columns of runs; from the run's shard."""
         return await self._of_runs(
-            run_ids, lambda _, connection, keys: large_columns(connection, environment_id, keys, names), source
+            run_ids, lambda _, connection, keys: large_columns(connection, scope, task_run, keys, names), source
         )
 
-    async def attempts(
-        self, environment_id: str, run_ids: Collection[str], source: ReadFrom
-    ) -> Answers[list[AttemptRecord]]:
+    async def attempt_columns(
+        self, scope: Scope, attempts: Collection[Address], names: Collection[str], source: ReadFrom
+    ) -> dict[Address, Answer[Mapping[Any, Any]]]:
+        """Return the named large columns of attempts; from the run's shard."""
+        return await self._beside_runs(
+            attempts, lambda _, connection, keys: large_columns(connection, scope, attempt, keys, names), source
+        )
+
+    async def attempts_by_reference(
+        self, scope: Scope, friendly_ids: Collection[str], source: ReadFrom
+    ) -> Answers[AttemptRecord]:
+        """Return attempts by friendly id, which names no shard: all are asked at once."""
+        keys = [reference for reference in friendly_ids if ids.can_exist(reference)]
+        if not keys:
+            return {}
+        return await self._looked_up(keys, lambda _, connection: attempts_by_reference(connection, scope, keys), source)
+
+    async def attempts(self, scope: Scope, run_ids: Collection[str], source: ReadFrom) -> Answers[list[AttemptRecord]]:
         """Return the attempts of runs; from the run's shard."""
         return await self._of_runs(
-            run_ids, lambda _, connection, keys: attempts_by_run(connection, environment_id, keys), source
+            run_ids, lambda _, connection, keys: attempts_by_run(connection, scope, keys), source
         )
 
     async def snapshots(self, run_ids: Collection[str], size: int, source: ReadFrom) -> Answers[list[SnapshotRecord]]:
@@ -157,149 +181,163 @@ class Router:
         """Return the edges that block each run, in the order of creation; from the run's shard."""
         return await self._of_runs(run_ids, lambda _, connection, keys: blocks_by_run(connection, keys), source)
 
-    async def run_page(
-        self, environment_id: str, conditions: Conditions, feed: Feed, window: Window, source: ReadFrom
-    ) -> Page[RunRecord]:
-        """Return a page of an environment's runs over all shards."""
-        return await self._page(
-            lambda _, connection: run_page(connection, environment_id, conditions, window), feed, window, source
+    async def errors_by_batch(self, batch_ids: Collection[str], source: ReadFrom) -> Answers[list[BatchErrorRecord]]:
+        """Return why items of batches became no runs; from the shard that has them."""
+        return await self._of_batches(batch_ids, lambda _, connection, keys: errors_by_batch(connection, keys), source)
+
+    async def outputs(
+        self, scope: Scope, waitpoint_ids: Collection[str], source: ReadFrom
+    ) -> Answers[tuple[str | None, str]]:
+        """Return the outputs of waitpoints and their content types; all shards are asked at once."""
+        return await self._looked_up(
+            waitpoint_ids, lambda _, connection: outputs_by_waitpoint(connection, scope, waitpoint_ids), source
         )
 
-    async def batch_page(
-        self, environment_id: str, conditions: Conditions, feed: Feed, window: Window, source: ReadFrom
-    ) -> Page[BatchRecord]:
-        """Return a page of an environment's batches over all shards."""
-        return await self._page(
-            lambda _, connection: batch_page(connection, environment_id, conditions, window), feed, window, source
+    async def runs_by_trace(self, scope: Scope, trace_ids: Collection[str], source: ReadFrom) -> Answers[RunRecord]:
+        """Return the first run of each trace; all shards are asked at once, and the oldest of their answers is it."""
+        return await self._looked_up(
+            trace_ids,
+            lambda _, connection: runs_by_trace(connection, scope, trace_ids),
+            source,
+            choose=lambda one, other: min(one, other, key=Position.of),
         )
 
-    async def token_page(
-        self, environment_id: str, conditions: Conditions, feed: Feed, window: Window, source: ReadFrom
-    ) -> Page[WaitpointRecord]:
-        """Return a page of an environment's waitpoints over all shards."""
-        return await self._page(
-            lambda _, connection: token_page(connection, environment_id, conditions, window), feed, window, source
+    async def runs_by_environment(
+        self, feeds: Feeds, conditions: Conditions, window: Window, source: ReadFrom
+    ) -> dict[str, Page[RunRecord]]:
+        """Return a page of each environment's runs over all shards, by the environment's primary key."""
+        return await self._pages(
+            lambda _, connection: runs_by_environment(connection, feeds, conditions, window), feeds, window, source
+        )
+
+    async def batches_by_environment(
+        self, feeds: Feeds, conditions: Conditions, window: Window, source: ReadFrom
+    ) -> dict[str, Page[BatchRecord]]:
+        """Return a page of each environment's batches over all shards, by the environment's primary key."""
+        return await self._pages(
+            lambda _, connection: batches_by_environment(connection, feeds, conditions, window), feeds, window, source
+        )
+
+    async def waitpoints_by_environment(
+        self, feeds: Feeds, conditions: Conditions, window: Window, source: ReadFrom
+    ) -> dict[str, Page[WaitpointRecord]]:
+        """Return a page of each environment's waitpoints over all shards, by the environment's primary key."""
+        return await self._pages(
+            lambda _, connection: waitpoints_by_environment(connection, feeds, conditions, window),
+            feeds,
+            window,
+            source,
         )
 
     async def count_runs(
-        self, environment_id: str, conditions: Conditions, most: int, source: ReadFrom
-    ) -> tuple[int, list[ShardError]]:
-        """Return how many runs there are over all shards, counting no further than one past `most`, and who failed."""
-        legs, failures = await self._everywhere(
-            lambda _, connection: count_runs(connection, environment_id, conditions, most), source
-        )
-        return sum(legs), failures
+        self, environment_ids: Collection[str], conditions: Conditions, most: int, source: ReadFrom
+    ) -> tuple[dict[str, int], list[ShardError]]:
+        """Return how many runs environments have over all shards, and who failed.
 
-    async def statuses_by_batch(
-        self, environment_id: str, batch_ids: Collection[str], source: ReadFrom
-    ) -> dict[str, dict[str, int]]:
+        No shard counts further than one past `most`.
+        """
+        legs, failures = await self._everywhere(
+            lambda _, connection: count_runs(connection, environment_ids, conditions, most), source
+        )
+        return {id_: sum(leg.get(id_, 0) for leg in legs) for id_ in environment_ids}, failures
+
+    async def statuses_by_batch(self, batches: Parents, source: ReadFrom) -> dict[str, dict[str, int]]:
         """Return how many runs of each batch are in each stored status, over all shards, by the batch's primary key.
 
         Raises a shard's error if one did not answer: a part of a count is none.
         """
-        legs, failures = await self._everywhere(
-            lambda _, connection: statuses_by_batch(connection, environment_id, batch_ids), source
-        )
-        if failures:
-            raise failures[0]
-        sums: dict[str, Counter[str]] = {batch_id: Counter() for batch_id in batch_ids}
+        legs = await self._everyone(lambda _, connection: statuses_by_batch(connection, batches), source)
+        sums: dict[str, Counter[str]] = {batch_id: Counter() for batch_id in batches}
         for leg in legs:
             for batch_id, counts in leg.items():
                 sums[batch_id].update(counts)
         return {batch_id: dict(counts) for batch_id, counts in sums.items()}
 
-    async def errors_by_batch(self, batch_ids: Collection[str], source: ReadFrom) -> Answers[list[BatchErrorRecord]]:
-        """Return why items of batches became no runs; from the shard that has them."""
-        return await self._read_through(
-            batch_ids,
-            self.residency.batch,
-            lambda _, connection, keys: errors_by_batch(connection, keys),
-            source,
-        )
-
-    async def outputs(
-        self, environment_id: str, waitpoint_ids: Collection[str], source: ReadFrom
-    ) -> Answers[tuple[str | None, str]]:
-        """Return the outputs of waitpoints and their content types; all shards are asked at once."""
-        return await self._looked_up(
-            waitpoint_ids,
-            lambda _, connection: outputs_by_waitpoint(connection, environment_id, waitpoint_ids),
-            source,
-        )
-
-    async def runs_by_trace(
-        self, environment_id: str, trace_ids: Collection[str], source: ReadFrom
-    ) -> Answers[RunRecord]:
-        """Return the first run of each trace; all shards are asked at once, and the oldest of their answers is it."""
-        return await self._looked_up(
-            trace_ids,
-            lambda _, connection: runs_by_trace(connection, environment_id, trace_ids),
-            source,
-            choose=lambda one, other: min(one, other, key=Position.of),
-        )
-
-    async def child_runs(
-        self, environment_id: str, feeds: Mapping[str, Feed], window: Window, source: ReadFrom
-    ) -> dict[str, Page[RunRecord]]:
+    async def child_runs(self, feeds: Feeds, window: Window, source: ReadFrom) -> dict[str, Page[RunRecord]]:
         """Return a page of the runs that each run triggered, by its primary key; a child may be on any shard."""
-        return await self._pages(
-            lambda _, connection: child_runs(connection, environment_id, feeds, window), feeds, window, source
-        )
+        parents = _environments(feeds)
+        return await self._pages(lambda _, connection: child_runs(connection, parents, window), feeds, window, source)
 
     async def runs_by_batch(
-        self,
-        environment_id: str,
-        feeds: Mapping[str, Feed],
-        listed: Mapping[str, Sequence[str]],
-        window: Window,
-        source: ReadFrom,
+        self, feeds: Feeds, listed: Mapping[str, Sequence[str]], window: Window, source: ReadFrom
     ) -> dict[str, Page[RunRecord]]:
         """Return a page of each batch's runs, by its primary key: its own, and others that it lists."""
-        members = {batch_id: listed.get(batch_id, ()) for batch_id in feeds}
+        parents = _environments(feeds)
         return await self._pages(
-            lambda _, connection: runs_by_batch(connection, environment_id, members, window), feeds, window, source
+            lambda _, connection: runs_by_batch(connection, parents, listed, window), feeds, window, source
         )
 
-    async def runs_by_bulk_action(
-        self, environment_id: str, feeds: Mapping[str, Feed], window: Window, source: ReadFrom
-    ) -> dict[str, Page[RunRecord]]:
+    async def runs_by_bulk_action(self, feeds: Feeds, window: Window, source: ReadFrom) -> dict[str, Page[RunRecord]]:
         """Return a page of the runs that each bulk action touched, by its primary key, from any shard."""
+        parents = _environments(feeds)
         return await self._pages(
-            lambda _, connection: runs_by_bulk_action(connection, environment_id, feeds, window), feeds, window, source
+            lambda _, connection: runs_by_bulk_action(connection, parents, window), feeds, window, source
         )
 
-    async def connected_runs(
-        self, environment_id: str, feeds: Mapping[str, Feed], window: Window, source: ReadFrom
-    ) -> dict[str, Page[RunRecord]]:
+    async def connected_runs(self, feeds: Feeds, window: Window, source: ReadFrom) -> dict[str, Page[RunRecord]]:
         """Return a page of the runs that ever waited on each waitpoint, by its primary key, from any shard."""
+        parents = _environments(feeds)
         return await self._pages(
-            lambda shard, connection: runs_by_waitpoint(
-                connection, shard.catalog.connection, environment_id, feeds, window
-            ),
+            lambda shard, connection: runs_by_waitpoint(connection, shard.catalog.connection, parents, window),
             feeds,
             window,
             source,
         )
 
-    async def blocked_runs(
-        self, environment_id: str, feeds: Mapping[str, Feed], window: Window, source: ReadFrom
-    ) -> dict[str, Page[RunRecord]]:
+    async def blocked_runs(self, feeds: Feeds, window: Window, source: ReadFrom) -> dict[str, Page[RunRecord]]:
         """Return a page of the runs that each waitpoint blocks now, by its primary key; they may be on any shard."""
+        parents = _environments(feeds)
         return await self._pages(
-            lambda _, connection: runs_by_waitpoint(connection, block, environment_id, feeds, window),
-            feeds,
-            window,
-            source,
+            lambda _, connection: runs_by_waitpoint(connection, block, parents, window), feeds, window, source
         )
+
+    async def waitpoint_tags(
+        self, environment_id: str, prefix: str, size: int, after: str | None, source: ReadFrom
+    ) -> list[str]:
+        """Return the names of an environment's tags that begin with `prefix`, newest first, at most `size`.
+
+        Begins after the tag of that name; an unknown one has nothing after it. A name that several shards have stands
+        where its newest copy does. Raises a shard's error if one did not answer.
+        """
+
+        async def newest(names: Collection[str]) -> dict[str, Position]:
+            legs = await self._everyone(lambda _, connection: tags_by_name(connection, environment_id, names), source)
+            places = [(name, Position.of(tag)) for leg in legs for name, tag in leg.items()]
+            return dict(sorted(places, key=itemgetter(1)))
+
+        async def window(at: Position | None) -> list[list[TagRecord]]:
+            part = Window(size, at)
+            return await self._everyone(
+                lambda _, connection: tags_by_prefix(connection, environment_id, prefix, part), source
+            )
+
+        begin = at = None if after is None else (await newest([after])).get(after)
+        if after is not None and at is None:
+            return []
+        found: dict[str, Position] = {}
+        while legs := [leg for leg in await window(at) if leg]:
+            places = await newest({tag.name for leg in legs for tag in leg})
+            found |= {name: place for name, place in places.items() if begin is None or place < begin}
+            at = max((Position.of(leg[-1]) for leg in legs if len(leg) > size), default=None)
+            if at is None or sum(place >= at for place in found.values()) >= size:
+                break
+        return sorted(found, key=lambda name: found[name], reverse=True)[:size]
 
     async def _of_runs(self, run_ids: Collection[str], query: KeyedQuery[T], source: ReadFrom) -> Answers[T]:
-        """Ask each run's own shard for what belongs to it."""
+        """Ask each run's own shard for it, or for what belongs to it."""
         return await self._read_through(run_ids, self.residency.run, query, source)
 
-    async def _page(self, query: Query[Sequence[R]], feed: Feed, window: Window, source: ReadFrom) -> Page[R]:
-        """Ask all shards at once for a page of a list, and merge."""
-        legs, failures = await self._everywhere(query, source)
-        return merge(feed, window, legs, failures)
+    async def _of_batches(self, references: Collection[str], query: KeyedQuery[T], source: ReadFrom) -> Answers[T]:
+        """Ask the shard that each batch's id names for it, or for what belongs to it; then the others."""
+        return await self._read_through(references, self.residency.batch, query, source)
+
+    async def _beside_runs(
+        self, addresses: Collection[Address], query: KeyedQuery[T], source: ReadFrom
+    ) -> dict[Address, Answer[T]]:
+        """Ask each run's own shard for rows that belong to it, by their own primary keys."""
+        runs = {address.id: address.run_id for address in addresses}
+        answers = await self._read_through(runs, lambda id_: self.residency.run(runs[id_]), query, source)
+        return {address: answers[address.id] for address in addresses if address.id in answers}
 
     async def _looked_up(
         self,
@@ -386,16 +424,24 @@ class Router:
             raise failures[0]
         return legs, failures
 
+    async def _everyone(self, query: Query[T], source: ReadFrom) -> list[T]:
+        """Ask all shards at once, for what is nothing in part. Raises the first failure."""
+        legs, failures = await self._everywhere(query, source)
+        if failures:
+            raise failures[0]
+        return legs
+
     async def _pages(
-        self,
-        query: Query[Mapping[str, Sequence[RunRecord]]],
-        feeds: Mapping[str, Feed],
-        window: Window,
-        source: ReadFrom,
-    ) -> dict[str, Page[RunRecord]]:
+        self, query: Query[Mapping[str, Sequence[R]]], feeds: Feeds, window: Window, source: ReadFrom
+    ) -> dict[str, Page[R]]:
         """Ask all shards at once for a page of each parent, and merge per parent. Every parent has a page."""
         legs, failures = await self._everywhere(query, source)
         return {
             parent: merge(feed, window, [leg.get(parent, ()) for leg in legs], failures)
             for parent, feed in feeds.items()
         }
+
+
+def _environments(feeds: Feeds) -> Parents:
+    """Return the environment of each parent."""
+    return {parent: feed.environment_id for parent, feed in feeds.items()}

@@ -1,4 +1,7 @@
-"""Runs of one shard: keys in, records out. Rows of other environments are absent, as if they did not exist."""
+"""Runs of one shard: keys in, records out. Rows outside the scope are absent, as if they did not exist.
+
+Lists of a parent take the parent's environment with it: what hangs on a row of another tenant is not its own.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -7,60 +10,74 @@ from sqlalchemy import ColumnElement, FromClause, Select, Table, Text, any_, cas
 from sqlalchemy.dialects.postgresql import array
 
 from store.pages import Window
-from store.queries import by_reference, bytewise, count_up_to, cut, each, page_of, page_of_each, text_array
+from store.queries import (
+    Scope,
+    by_reference,
+    bytewise,
+    count_of_each,
+    each,
+    page_of_each,
+    rows_of_each,
+    text_array,
+)
 from store.records import AttemptRecord, RunRecord, SnapshotRecord
 from store.shard import ReadConnection
 from store.tables import attempt, columns, snapshot, task_run
 
 MOST_ATTEMPTS = 250
 Conditions = Sequence[ColumnElement[bool]]
-_ATTEMPT_COLUMNS = columns(attempt, AttemptRecord._fields)
+_ATTEMPTS = select(*columns(attempt, AttemptRecord._fields))
 _SNAPSHOT_COLUMNS = columns(snapshot, SnapshotRecord._fields)
 
-_COLUMNS = columns(
-    task_run,
-    RunRecord._fields,
-    user_idempotency_key=task_run.c.idempotency_key_options["key"].astext,
-    idempotency_key_scope=task_run.c.idempotency_key_options["scope"].astext,
-    stored_task_kind=task_run.c.annotations["taskKind"].astext,
+_RUNS = select(
+    *columns(
+        task_run,
+        RunRecord._fields,
+        user_idempotency_key=task_run.c.idempotency_key_options["key"].astext,
+        idempotency_key_scope=task_run.c.idempotency_key_options["scope"].astext,
+        stored_task_kind=task_run.c.annotations["taskKind"].astext,
+    )
 )
 
 SEPARATOR = "\x1f"
 """Between ids in one text; no id holds it."""
 
+Parents = Mapping[str, str]
+"""Rows that have lists, by primary key, and the environment of each."""
+
 
 async def runs_by_reference(
-    connection: ReadConnection, environment_id: str, references: Collection[str]
+    connection: ReadConnection, scope: Scope, references: Collection[str]
 ) -> dict[str, RunRecord]:
     """Return this shard's runs, keyed by friendly id (``run_...``) and by primary key."""
-    return await by_reference(connection, _of(environment_id), task_run, RunRecord._make, references)
+    return await by_reference(connection, _RUNS, task_run, RunRecord._make, references, scope)
 
 
 async def large_columns(
-    connection: ReadConnection, environment_id: str, ids: Collection[str], names: Collection[str]
+    connection: ReadConnection, scope: Scope, table: Table, ids: Collection[str], names: Collection[str]
 ) -> dict[str, Mapping[Any, Any]]:
-    """Return the named columns of runs, by primary key: what is too large to be read with every run."""
-    statement = select(task_run.c.id, *columns(task_run, names)).where(
-        task_run.c.environment_id == environment_id, task_run.c.id == any_(text_array(ids))
-    )
-    return {row["id"]: row for row in (await connection.execute(statement)).mappings()}
+    """Return the named columns of runs, or of attempts, by primary key: what is too large to be read with every row."""
+    c = table.c
+    statement = select(c.id, c.environment_id, *columns(table, names)).where(c.id == any_(text_array(ids)))
+    rows = (await connection.execute(statement)).mappings()
+    return {row["id"]: row for row in rows if row["environment_id"] in scope}
+
+
+async def attempts_by_reference(
+    connection: ReadConnection, scope: Scope, friendly_ids: Collection[str]
+) -> dict[str, AttemptRecord]:
+    """Return this shard's attempts, keyed by friendly id (``attempt_...``) and by primary key."""
+    return await by_reference(connection, _ATTEMPTS, attempt, AttemptRecord._make, friendly_ids, scope)
 
 
 async def attempts_by_run(
-    connection: ReadConnection, environment_id: str, run_ids: Collection[str]
+    connection: ReadConnection, scope: Scope, run_ids: Collection[str]
 ) -> dict[str, list[AttemptRecord]]:
     """Return the attempts of runs of the retired engine, by the run's primary key, in their order."""
     run = each(run_ids)
-    statement = (
-        select(*_ATTEMPT_COLUMNS)
-        .where(attempt.c.run_id == run.c.id, attempt.c.environment_id == environment_id)
-        .order_by(attempt.c.number)
-        .limit(MOST_ATTEMPTS)
-    )
-    found: dict[str, list[AttemptRecord]] = {}
-    for run_id, *row in await connection.execute(page_of_each(run, statement)):
-        found.setdefault(run_id, []).append(AttemptRecord._make(row))
-    return found
+    statement = _ATTEMPTS.where(attempt.c.run_id == run.c.id).order_by(attempt.c.number).limit(MOST_ATTEMPTS)
+    found = await rows_of_each(connection, run, statement, AttemptRecord._make)
+    return {run_id: [one for one in attempts if one.environment_id in scope] for run_id, attempts in found.items()}
 
 
 async def snapshots_by_run(
@@ -74,110 +91,104 @@ async def snapshots_by_run(
         .order_by(snapshot.c.created_at.desc(), bytewise(snapshot.c.id).desc())
         .limit(size)
     )
-    found: dict[str, list[SnapshotRecord]] = {}
-    for run_id, *row in await connection.execute(page_of_each(run, statement)):
-        found.setdefault(run_id, []).append(SnapshotRecord._make(row))
-    return found
+    return await rows_of_each(connection, run, statement, SnapshotRecord._make)
 
 
-async def run_page(
-    connection: ReadConnection, environment_id: str, conditions: Conditions, window: Window
-) -> list[RunRecord]:
-    """Return one window of an environment's runs on this shard, and one more."""
-    statement = _of(environment_id).where(*conditions)
-    return await page_of(connection, statement, task_run, RunRecord._make, window)
+async def runs_by_environment(
+    connection: ReadConnection, environment_ids: Collection[str], conditions: Conditions, window: Window
+) -> dict[str, list[RunRecord]]:
+    """Return one window of each environment's runs on this shard, and one more."""
+    parent = each(environment_ids)
+    statement = _RUNS.where(task_run.c.environment_id == parent.c.id, *conditions)
+    return await page_of_each(connection, parent, statement, task_run, RunRecord._make, window)
 
 
-async def count_runs(connection: ReadConnection, environment_id: str, conditions: Conditions, most: int) -> int:
-    """Return how many runs an environment has on this shard, counting no further than one past `most`."""
-    return await count_up_to(connection, _of(environment_id).where(*conditions), most)
+async def count_runs(
+    connection: ReadConnection, environment_ids: Collection[str], conditions: Conditions, most: int
+) -> dict[str, int]:
+    """Return how many runs each environment has on this shard, counting no further than one past `most`."""
+    parent = each(environment_ids)
+    statement = _RUNS.where(task_run.c.environment_id == parent.c.id, *conditions)
+    return await count_of_each(connection, parent, statement, most)
 
 
-async def runs_by_trace(
-    connection: ReadConnection, environment_id: str, trace_ids: Collection[str]
-) -> dict[str, RunRecord]:
+async def runs_by_trace(connection: ReadConnection, scope: Scope, trace_ids: Collection[str]) -> dict[str, RunRecord]:
     """Return the first run of each trace on this shard, by trace id."""
     parent = each(trace_ids)
-    statement = _of(environment_id).where(task_run.c.trace_id == parent.c.id)
-    found = await _by_parent(connection, parent, statement, Window(1, oldest_first=True))
+    seen = task_run.c.environment_id == any_(text_array(scope))
+    statement = _RUNS.where(task_run.c.trace_id == parent.c.id, seen)
+    found = await page_of_each(connection, parent, statement, task_run, RunRecord._make, Window(1, oldest_first=True))
     return {trace_id: runs[0] for trace_id, runs in found.items()}
 
 
-async def statuses_by_batch(
-    connection: ReadConnection, environment_id: str, batch_ids: Collection[str]
-) -> dict[str, dict[str, int]]:
+async def statuses_by_batch(connection: ReadConnection, batches: Parents) -> dict[str, dict[str, int]]:
     """Return how many runs of each batch are in each stored status on this shard, by the batch's primary key."""
     c = task_run.c
-    status = cast(c.raw_status, Text).label("raw_status")
-    statement = (
-        select(c.batch_id, status, func.count().label("runs"))
-        .where(c.environment_id == environment_id, c.batch_id == any_(text_array(batch_ids)))
-        .group_by(c.batch_id, c.raw_status)
+    status: ColumnElement[Any] = cast(c.raw_status, Text).label("raw_status")
+    parent = _with_environments(batches)
+    statement: Select[Any] = (
+        select(*(status, func.count().label("runs")))
+        .where(*_within(parent), c.batch_id == parent.c.id)
+        .group_by(status)
     )
-    found: dict[str, dict[str, int]] = {}
-    for row in await connection.execute(statement):
-        found.setdefault(row.batch_id, {})[row.raw_status] = row.runs
-    return found
+    counts = await rows_of_each(connection, parent, statement, tuple)
+    return {batch_id: dict(of) for batch_id, of in counts.items()}
 
 
-async def child_runs(
-    connection: ReadConnection, environment_id: str, parent_ids: Collection[str], window: Window
-) -> dict[str, list[RunRecord]]:
+async def child_runs(connection: ReadConnection, parents: Parents, window: Window) -> dict[str, list[RunRecord]]:
     """Return the runs of this shard that each run triggered, by its primary key; newest first, and one more."""
-    parent = each(parent_ids)
-    statement = _of(environment_id).where(task_run.c.parent_task_run_id == parent.c.id)
-    return await _by_parent(connection, parent, statement, window)
+    parent = _with_environments(parents)
+    return await _page_of_each(connection, parent, task_run.c.parent_task_run_id == parent.c.id, window)
 
 
 async def runs_by_batch(
-    connection: ReadConnection, environment_id: str, members: Mapping[str, Sequence[str]], window: Window
+    connection: ReadConnection, batches: Parents, listed: Mapping[str, Sequence[str]], window: Window
 ) -> dict[str, list[RunRecord]]:
     """Return the runs of each batch on this shard, keyed by its primary key; newest first, and one more.
 
-    `members` maps a batch to the friendly ids that it lists: a run that an idempotency key brought in is another's.
+    `listed` maps a batch to the friendly ids that it lists: a run that an idempotency key brought in is another's.
     """
-    parent = each(members, [SEPARATOR.join(ids) for ids in members.values()])
-    listed = any_(func.string_to_array(parent.c.more_1, SEPARATOR, type_=text_array(()).type))
-    statement = _of(environment_id).where(
-        or_(task_run.c.batch_id == parent.c.id, task_run.c.friendly_id == listed)
-        if any(members.values())
-        else task_run.c.batch_id == parent.c.id
-    )
-    return await _by_parent(connection, parent, statement, window)
+    texts = [SEPARATOR.join(listed.get(batch_id, ())) for batch_id in batches]
+    parent = each(batches, list(batches.values()), texts)
+    own = task_run.c.batch_id == parent.c.id
+    if any(texts):
+        members = func.string_to_array(parent.c.more_2, SEPARATOR, type_=text_array(()).type)
+        own = or_(own, task_run.c.friendly_id == any_(members))
+    return await _page_of_each(connection, parent, own, window)
 
 
 async def runs_by_bulk_action(
-    connection: ReadConnection, environment_id: str, bulk_action_ids: Collection[str], window: Window
+    connection: ReadConnection, bulk_actions: Parents, window: Window
 ) -> dict[str, list[RunRecord]]:
     """Return the runs of this shard that each bulk action touched, by its primary key; newest first, and one more."""
-    parent = each(bulk_action_ids)
+    parent = _with_environments(bulk_actions)
     touched = task_run.c.bulk_action_group_ids.bool_op("@>")(array([parent.c.id]))
-    return await _by_parent(connection, parent, _of(environment_id).where(touched), window)
+    return await _page_of_each(connection, parent, touched, window)
 
 
 async def runs_by_waitpoint(
-    connection: ReadConnection, link: Table, environment_id: str, waitpoint_ids: Collection[str], window: Window
+    connection: ReadConnection, link: Table, waitpoints: Parents, window: Window
 ) -> dict[str, list[RunRecord]]:
     """Return the runs of this shard that `link` ties to each waitpoint, keyed by the waitpoint's primary key.
 
     `link` is the table of connections (runs that once waited) or of edges (runs that are blocked now). Newest first,
     and one more.
     """
-    parent = each(waitpoint_ids)
+    parent = _with_environments(waitpoints)
     tied = select(link.c.run_id).where(link.c.waitpoint_id == parent.c.id).correlate(parent)
-    statement = _of(environment_id).where(task_run.c.id.in_(tied))
-    return await _by_parent(connection, parent, statement, window)
+    return await _page_of_each(connection, parent, task_run.c.id.in_(tied), window)
 
 
-def _of(environment_id: str) -> Select[Any]:
-    return select(*_COLUMNS).where(task_run.c.environment_id == environment_id)
+def _with_environments(parents: Parents) -> FromClause:
+    return each(parents, list(parents.values()))
 
 
-async def _by_parent(
-    connection: ReadConnection, parent: FromClause, statement: Select[Any], window: Window
+def _within(parent: FromClause) -> Conditions:
+    return (task_run.c.environment_id == parent.c.more_1,)
+
+
+async def _page_of_each(
+    connection: ReadConnection, parent: FromClause, tie: ColumnElement[bool], window: Window
 ) -> dict[str, list[RunRecord]]:
-    page = cut(statement, window, task_run.c.created_at, task_run.c.id)
-    found: dict[str, list[RunRecord]] = {}
-    for parent_id, *row in await connection.execute(page_of_each(parent, page)):
-        found.setdefault(parent_id, []).append(RunRecord._make(row))
-    return found
+    statement = _RUNS.where(*_within(parent), tie)
+    return await page_of_each(connection, parent, statement, task_run, RunRecord._make, window)

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     )
     control_plane_cache_ttl_ms: int = Field(30_000, ge=0, description="How long control plane rows are remembered.")
     control_plane_cache_max_entries: int = Field(10_000, ge=1, description="How many of each kind.")
+    api_origin: str | None = Field(
+        None, pattern=r"^https?://[^/?#\s]+$", description="Where third parties reach this API: https://host."
+    )
     runatlas_home: Path | None = Field(None, description="Where embedded databases keep their data.")
     runatlas_host: str = Field("127.0.0.1", description="Address to listen on.")
     runatlas_port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")

@@ -6,7 +6,9 @@ into the two answers that the rest of the program knows: unavailable, or too lat
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -31,6 +33,26 @@ ROLE = "runatlas_role"
 
 CONNECT_SECONDS = 3.0
 """How long a new connection may take; a host that does not answer is told from one that refuses."""
+
+
+IMPATIENCE = 20
+"""How many times shorter an operation waits for a database that was late in it before."""
+
+_late: ContextVar[set[int] | None] = ContextVar("late", default=None)
+
+
+@contextmanager
+def one_operation() -> Iterator[None]:
+    """Make everything that is read inside share what it learns: which databases were late.
+
+    A page asks a shard several times, one wave after the other. If it hangs, the page costs one deadline and not one
+    for each wave; if only a table is locked, the others still have time to answer.
+    """
+    token = _late.set(set())
+    try:
+        yield
+    finally:
+        _late.reset(token)
 
 
 class ReadFrom(Enum):
@@ -93,14 +115,18 @@ class Database:
         if not self.breaker.admits():
             raise ShardUnavailableError(role)
         work = asyncio.ensure_future(self._twice(query, role))
+        late = _late.get()
+        impatient = late is not None and id(self) in late
         try:
-            done, _ = await asyncio.wait({work}, timeout=self.deadline)
+            done, _ = await asyncio.wait({work}, timeout=self.deadline / IMPATIENCE if impatient else self.deadline)
         finally:
             if not work.done():
                 self._abandon(work)
         self.checked_at = datetime.now(UTC).replace(tzinfo=None)
         self.healthy = False
         if not done:
+            if late is not None:
+                late.add(id(self))
             raise ShardTimeoutError(role)
         try:
             answer = work.result()

@@ -202,9 +202,13 @@ block = _table(
     _column("createdAt", _TIME),
 )
 
-user = _table("User", _column("id"), _column("name"), _column("displayName"))
+waitpoint_tag = _table("WaitpointTag", _column("name"), _column("environmentId"), _column("createdAt", _TIME))
 
-org_member = _table("OrgMember", _column("id"), _column("userId"))
+user = _table("User", _column("id"), _column("email"), _column("name"), _column("displayName"))
+
+access_token = _table("PersonalAccessToken", _column("userId"), _column("hashedToken"), _column("revokedAt", _TIME))
+
+org_member = _table("OrgMember", _column("id"), _column("userId"), _column("organizationId"))
 
 organization = _table("Organization", _column("id"), _column("slug"), _column("title"), _column("deletedAt", _TIME))
 
@@ -230,6 +234,7 @@ environment = _table(
     _column("paused", Boolean),
     _enum("EnvironmentPauseSource", "pauseSource"),
     _column("archivedAt", _TIME),
+    _column("createdAt", _TIME),
     _column("maximumConcurrencyLimit", Integer),
     _column("concurrencyLimitBurstFactor", Numeric(4, 2)),
     _column("parentEnvironmentId"),
@@ -241,10 +246,13 @@ environment = _table(
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The tables of one schema variant; `connection` has columns `run_id` and `waitpoint_id` in both."""
+    """The tables of one schema variant; those that it names have the same columns in both."""
 
     variant: Literal["full", "dedicated"]
     connection: Table
+    """Which run ever waited for which waitpoint."""
+    completion: Table
+    """Which step of a run came of which waitpoint's end."""
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -257,7 +265,9 @@ class Catalog:
             block,
             attempt,
             snapshot,
+            waitpoint_tag,
             self.connection,
+            self.completion,
         )
 
 
@@ -268,6 +278,11 @@ FULL = Catalog(
         _column("A", key="run_id"),
         _column("B", key="waitpoint_id"),
     ),
+    _table(
+        "_completedWaitpoints",
+        _column("A", key="snapshot_id"),
+        _column("B", key="waitpoint_id"),
+    ),
 )
 
 DEDICATED = Catalog(
@@ -275,6 +290,11 @@ DEDICATED = Catalog(
     _table(
         "WaitpointRunConnection",
         _column("taskRunId", key="run_id"),
+        _column("waitpointId"),
+    ),
+    _table(
+        "CompletedWaitpoint",
+        _column("snapshotId"),
         _column("waitpointId"),
     ),
 )
@@ -348,6 +368,7 @@ CONTROL_PLANE = (
     organization,
     org_member,
     user,
+    access_token,
     task_queue,
     worker,
     deployment,

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 import structlog
 
+from store.control_plane import CONTROL_PLANE
 from store.embedded import Cluster, two_installations
 from store.federation import create_engine, open_federation
 from store.migrations import migrate
@@ -91,7 +92,8 @@ async def federation(request: pytest.FixtureRequest, urls: dict[ShardKey, str]) 
         for key in shards:
             connections[key] = await asyncpg.connect(urls[key])
             stack.push_async_callback(connections[key].close)
-        tenant = await plant_tenant(connections[LEGACY])
+        connections[CONTROL_PLANE] = connections[LEGACY]
+        tenant = await plant_tenant(connections[CONTROL_PLANE])
         yield FederationUnderTest(opened, connections, tenant, shards)
 
 

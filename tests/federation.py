@@ -3,6 +3,7 @@
 Tests share databases and are kept apart as tenants are, by their environment; so nothing is ever cleaned up.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from sqlalchemy import event
 
 from schema.app import create_app
 from store import ids
+from store.control_plane import CONTROL_PLANE
 from store.federation import Federation
 from store.residency import LEGACY, NEW, ShardKey
 from store.shard import ROLE, Database
@@ -52,6 +54,7 @@ class FederationUnderTest:
 
     federation: Federation
     connections: dict[str, "asyncpg.Connection[Any]"]
+    """Where rows are planted, by shard, and in the control plane."""
     tenant: Tenant
     shards: tuple[ShardKey, ...]
     statements: list[tuple[str, str]] = field(default_factory=list)
@@ -180,6 +183,37 @@ class FederationUnderTest:
         row = {"id": ids.mint_cuid(), "taskRunId": run, "waitpointId": waitpoint, "batchIndex": batch_index}
         await self.insert(shard, "TaskRunWaitpoint", {**row, "projectId": self.tenant.project_id, **self.times()})
 
+    async def member(self, **columns: Any) -> tuple[str, str]:
+        """Plant a user who is in the tenant's organization, and return their primary key and an access token."""
+        user, times = ids.mint_cuid(), {"createdAt": START, "updatedAt": START}
+        token = f"tr_pat_{ids.mint_cuid()}{ids.mint_cuid()}"[:47]
+        names = {"name": "Ada", "displayName": "Ada L.", **columns}
+        row = {"id": user, "email": f"{user}@acme.test", "authenticationMethod": "MAGIC_LINK", **names, **times}
+        await self.insert(CONTROL_PLANE, "User", row)
+        membership = {"id": ids.mint_cuid(), "organizationId": self.tenant.organization_id, "userId": user}
+        await self.insert(CONTROL_PLANE, "OrgMember", {**membership, **times})
+        await self.insert(
+            CONTROL_PLANE,
+            "PersonalAccessToken",
+            {
+                "id": ids.mint_cuid(),
+                "name": "laptop",
+                "userId": user,
+                "obfuscatedToken": "tr_pat_...",
+                "encryptedToken": "{}",
+                "hashedToken": hashlib.sha256(token.encode()).hexdigest(),
+                **times,
+            },
+        )
+        return user, token
+
+    async def environment(self, **columns: Any) -> str:
+        """Plant another environment of the tenant's project, and return its primary key."""
+        id_ = ids.mint_cuid()
+        row = environment_row(id_, self.tenant.project_id, self.tenant.organization_id)
+        await self.insert(CONTROL_PLANE, "RuntimeEnvironment", {**row, **columns})
+        return id_
+
     async def insert(self, shard: str, table: str, row: dict[str, Any]) -> None:
         """Insert one row."""
         await insert(self.connections[shard], table, row)
@@ -201,7 +235,6 @@ async def insert(connection: "asyncpg.Connection[Any]", table: str, row: dict[st
 async def plant_tenant(connection: "asyncpg.Connection[Any]", **environment: Any) -> Tenant:
     """Plant an organization with a project and an environment of its own."""
     organization_id, project_id, environment_id = (ids.mint_cuid() for _ in range(3))
-    key = f"tr_prod_{ids.mint_cuid()[1:]}"
     times = {"createdAt": START, "updatedAt": START}
     await insert(
         connection,
@@ -220,24 +253,26 @@ async def plant_tenant(connection: "asyncpg.Connection[Any]", **environment: Any
             **times,
         },
     )
-    await insert(
-        connection,
-        "RuntimeEnvironment",
-        {
-            "id": environment_id,
-            "slug": "prod",
-            "apiKey": key,
-            "pkApiKey": f"pk_{key}",
-            "type": "PRODUCTION",
-            "shortcode": environment_id,
-            "projectId": project_id,
-            "organizationId": organization_id,
-            **times,
-            **environment,
-        },
-    )
+    row = {**environment_row(environment_id, project_id, organization_id), "slug": "prod", **environment}
+    await insert(connection, "RuntimeEnvironment", row)
     slugs = (f"org-{organization_id}", f"project-{project_id}", "prod")
-    return Tenant(environment_id, project_id, organization_id, key, slugs)
+    return Tenant(environment_id, project_id, organization_id, row["apiKey"], slugs)
+
+
+def environment_row(id_: str, project_id: str, organization_id: str) -> dict[str, Any]:
+    """Return the row of a production environment whose slug and secret key are made of its id."""
+    return {
+        "id": id_,
+        "slug": id_,
+        "apiKey": f"tr_prod_{id_[1:]}",
+        "pkApiKey": f"pk_prod_{id_[1:]}",
+        "type": "PRODUCTION",
+        "shortcode": id_,
+        "projectId": project_id,
+        "organizationId": organization_id,
+        "createdAt": START,
+        "updatedAt": START,
+    }
 
 
 def friendly(prefix: str, bodies: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from store.records.control_plane import (
     ProjectRecord,
     QueueLimits,
     ScheduleRecord,
+    UserRecord,
     WorkerRecord,
 )
 from store.records.run import (
@@ -23,14 +24,16 @@ from store.records.run import (
     QUEUED,
     RUN_STATUS,
     UNKNOWN,
+    Address,
     AttemptRecord,
+    Completion,
     IdempotencyKeyRecord,
     QueueRecord,
     RunRecord,
     SnapshotRecord,
     VersionRecord,
 )
-from store.records.waitpoint import BlockRecord, WaitpointRecord
+from store.records.waitpoint import BlockRecord, TagRecord, TokenAddress, WaitpointRecord
 
 __all__ = [
     "EXECUTING",
@@ -40,11 +43,13 @@ __all__ = [
     "QUEUED",
     "RUN_STATUS",
     "UNKNOWN",
+    "Address",
     "AttemptRecord",
     "BatchErrorRecord",
     "BatchRecord",
     "BlockRecord",
     "BulkActionRecord",
+    "Completion",
     "CountRecord",
     "DeploymentRecord",
     "EnvironmentRecord",
@@ -57,6 +62,9 @@ __all__ = [
     "ScheduleRecord",
     "SnapshotRecord",
     "StatusCount",
+    "TagRecord",
+    "TokenAddress",
+    "UserRecord",
     "VersionRecord",
     "WaitpointRecord",
     "WorkerRecord",

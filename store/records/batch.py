@@ -26,6 +26,11 @@ class BatchRecord(NamedTuple):
     completed_at: datetime | None
 
     @property
+    def itself(self) -> "BatchRecord":
+        """The batch itself, for what is told of the whole of it."""
+        return self
+
+    @property
     def has_finished(self) -> bool:
         """It is neither pending nor processing."""
         return self.status not in ("PENDING", "PROCESSING")

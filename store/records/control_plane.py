@@ -21,6 +21,7 @@ class EnvironmentRecord(NamedTuple):
     project_id: str
     organization_id: str
     member_id: str | None
+    member_user_id: str | None
     member_name: str | None
 
     @property
@@ -65,8 +66,30 @@ class OrganizationRecord(NamedTuple):
         return f"org_{self.id}"
 
 
+class UserRecord(NamedTuple):
+    """One person."""
+
+    id: str
+    email: str
+    name: str | None
+    chosen_name: str | None
+
+    @property
+    def friendly_id(self) -> str:
+        """The id under which clients know it."""
+        return f"user_{self.id}"
+
+    @property
+    def display_name(self) -> str | None:
+        """The name to show: the one that was chosen, else the one that came with the account."""
+        return self.chosen_name or self.name
+
+
 class QueueLimits(NamedTuple):
     """What the control plane says of a queue."""
+
+    environment_id: str
+    name: str
 
     concurrency_limit: int | None
     paused: bool
@@ -76,6 +99,7 @@ class WorkerRecord(NamedTuple):
     """What runs a version: its runtime."""
 
     id: str
+    environment_id: str
     runtime: str | None
     runtime_version: str | None
 
@@ -89,6 +113,7 @@ class DeploymentRecord(NamedTuple):
     version: str
     status: str
     git: object
+    environment_id: str
     worker_id: str | None
 
 
@@ -97,6 +122,7 @@ class ScheduleRecord(NamedTuple):
 
     id: str
     friendly_id: str
+    project_id: str
     external_id: str | None
     deduplication_key: str
     user_provided_deduplication_key: bool

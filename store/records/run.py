@@ -194,6 +194,11 @@ class RunRecord(NamedTuple):
         return self
 
     @property
+    def everywhere(self) -> tuple[str, None]:
+        """The address of all queues of its environment."""
+        return (self.environment_id, None)
+
+    @property
     def total_cost_in_cents(self) -> float:
         """What it cost, computing and fee."""
         return self.cost_in_cents + self.base_cost_in_cents
@@ -258,17 +263,30 @@ class VersionRecord(NamedTuple):
     worker_id: str | None
 
 
+class Address(NamedTuple):
+    """A row that is on the shard of its run, by both primary keys."""
+
+    id: str
+    run_id: str
+
+
 class AttemptRecord(NamedTuple):
     """One attempt of a run of the retired engine, without its output."""
 
     id: str
     friendly_id: str
+    environment_id: str
     run_id: str
     number: int
     status: str
     started_at: datetime | None
     completed_at: datetime | None
     usage_duration_ms: int
+
+    @property
+    def address(self) -> "Address":
+        """Where it is found."""
+        return Address(self.id, self.run_id)
 
 
 class SnapshotRecord(NamedTuple):
@@ -290,3 +308,15 @@ class SnapshotRecord(NamedTuple):
     def friendly_id(self) -> str:
         """The id under which clients know it."""
         return f"snapshot_{self.id}"
+
+    @property
+    def completion(self) -> "Completion":
+        """What is asked for the waitpoints whose end brought the run to this step."""
+        return Completion(Address(self.id, self.run_id), tuple(self.completed_waitpoint_order or ()))
+
+
+class Completion(NamedTuple):
+    """Where a step is found, and the waitpoints that it lists, in the order in which their outputs are told."""
+
+    address: Address
+    order: tuple[str, ...]

@@ -43,9 +43,33 @@ class WaitpointRecord(NamedTuple):
         return self.inactive_idempotency_key or self.active_idempotency_key
 
     @property
+    def token(self) -> "TokenAddress | None":
+        """What signs its callback, if it is a token: somebody completes it, and not the platform."""
+        return TokenAddress(self.environment_id, self.id) if self.type == "MANUAL" else None
+
+    @property
     def tags(self) -> list[str]:
         """The tags, sorted; a row without any has none."""
         return sorted(self.stored_tags or ())
+
+
+class TokenAddress(NamedTuple):
+    """A token and the environment whose key signs for it, by primary keys."""
+
+    environment_id: str
+    id: str
+
+
+class TagRecord(NamedTuple):
+    """A tag that tokens of an environment have."""
+
+    name: str
+    created_at: datetime
+
+    @property
+    def id(self) -> str:
+        """Its name, which is all that it has."""
+        return self.name
 
 
 class BlockRecord(NamedTuple):

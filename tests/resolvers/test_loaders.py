@@ -8,6 +8,7 @@ import pytest
 
 from resolvers.errors import BadInputError
 from resolvers.loaders import Keyed, Listed, PageArguments
+from resolvers.scope import Scope
 from resolvers.viewer import Viewer
 from store.errors import ShardError, ShardUnavailableError
 from store.federation import Federation
@@ -35,7 +36,7 @@ class Asked:
 @pytest.fixture
 def viewer(federation: Any) -> Viewer:
     environment = EnvironmentRecord(**dict.fromkeys(EnvironmentRecord._fields, "x"))  # type: ignore[arg-type]
-    return Viewer(cast("Federation", federation.federation), environment)
+    return Viewer(cast("Federation", federation.federation), Scope.of_environment(environment))
 
 
 async def test_loads_of_one_moment_are_one_question(viewer: Viewer) -> None:
@@ -110,8 +111,8 @@ async def test_pages_of_many_parents_are_one_question_per_window(viewer: Viewer)
 
     listed: Listed[Any] = Listed("things", ask, default=7)
     await asyncio.gather(
-        *(listed.load(viewer, parent, PageArguments()) for parent in "ab"),
-        listed.load(viewer, "a", PageArguments(first=3)),
+        *(listed.load(viewer, parent, "env", PageArguments()) for parent in "ab"),
+        listed.load(viewer, "a", "env", PageArguments(first=3)),
     )
     assert sorted(calls) == [(["a"], 3), (["a", "b"], 7)]
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from store import ids
+from store.control_plane import CONTROL_PLANE
 from store.residency import LEGACY, NEW, ShardKey
 from tests.federation import START, FederationUnderTest
 
@@ -32,7 +33,7 @@ async def plant_surroundings(federation: FederationUnderTest) -> dict[str, str]:
     of_project = {"projectId": tenant.project_id, **times}
     of_environment = {"runtimeEnvironmentId": tenant.environment_id, **of_project}
     await federation.insert(
-        LEGACY,
+        CONTROL_PLANE,
         "TaskQueue",
         {
             "id": keys["queue"],
@@ -45,7 +46,7 @@ async def plant_surroundings(federation: FederationUnderTest) -> dict[str, str]:
         },
     )
     await federation.insert(
-        LEGACY,
+        CONTROL_PLANE,
         "BackgroundWorker",
         {
             "id": keys["worker"],
@@ -59,7 +60,7 @@ async def plant_surroundings(federation: FederationUnderTest) -> dict[str, str]:
         },
     )
     await federation.insert(
-        LEGACY,
+        CONTROL_PLANE,
         "WorkerDeployment",
         {
             "id": keys["deployment"],
@@ -75,7 +76,7 @@ async def plant_surroundings(federation: FederationUnderTest) -> dict[str, str]:
         },
     )
     await federation.insert(
-        LEGACY,
+        CONTROL_PLANE,
         "TaskSchedule",
         {
             "id": keys["schedule"],
@@ -89,7 +90,7 @@ async def plant_surroundings(federation: FederationUnderTest) -> dict[str, str]:
         },
     )
     await federation.insert(
-        LEGACY,
+        CONTROL_PLANE,
         "BulkActionGroup",
         {
             "id": keys["bulk"],

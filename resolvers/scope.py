@@ -1,0 +1,33 @@
+"""What a credential shows: one environment, or everything that is in a user's organizations."""
+
+from dataclasses import dataclass
+
+from store.control_plane import Membership
+from store.records import EnvironmentRecord, UserRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The rows that may be seen: those of these environments, in these projects and organizations, by primary key."""
+
+    environment_ids: frozenset[str]
+    project_ids: frozenset[str]
+    organization_ids: frozenset[str]
+    environment: EnvironmentRecord | None = None
+    """The environment that the credential belongs to, if it is one environment's."""
+    user: UserRecord | None = None
+    """Who asks, if it is a person."""
+
+    @classmethod
+    def of_environment(cls, own: EnvironmentRecord) -> "Scope":
+        """Return what an environment's secret key shows."""
+        return cls(frozenset([own.id]), frozenset([own.project_id]), frozenset([own.organization_id]), environment=own)
+
+    @classmethod
+    def of_user(cls, membership: Membership) -> "Scope":
+        """Return what a member of organizations sees."""
+        organizations, projects, environments = (
+            frozenset(id_ for id_ in ids if id_ is not None)
+            for ids in (zip(*membership.places, strict=True) if membership.places else ((), (), ()))
+        )
+        return cls(environments, projects, organizations, user=membership.user)
