@@ -10,7 +10,7 @@ from resolvers.viewer import Viewer
 from store.errors import InvalidIdError
 from store.filters import BatchFilter, RunFilter, TimeRange, TokenFilter, raw_statuses
 from store.ids import can_exist, internal
-from store.records import MACHINES
+from store.records import MACHINES, UNKNOWN
 
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 PERIOD = re.compile(r"([0-9]{1,5})([smhdw])")
@@ -57,9 +57,9 @@ async def run_filter(  # noqa: PLR0913  one for each field of the contract
     bulk_action: str | None = None,
 ) -> RunFilter:
     """Return a filter of runs. Raises `BadInputError`. An id that names nothing is one that no run has."""
-    stored = None if raw_status is None else tuple(raw_status)
+    stored = _labels("rawStatus", raw_status)
     if status is not None:
-        seen = raw_statuses(status)
+        seen = raw_statuses(_labels("status", status) or ())
         stored = seen if stored is None else tuple(raw for raw in seen if raw in stored)
     return RunFilter(
         raw_status=stored,
@@ -80,8 +80,8 @@ async def run_filter(  # noqa: PLR0913  one for each field of the contract
 
 
 def batch_filter(*, id_: str | None = None, status: Texts = None, created_at: TimeRange | None = None) -> BatchFilter:
-    """Return a filter of batches."""
-    return BatchFilter(_id(id_), None if status is None else tuple(status), created_at or TimeRange())
+    """Return a filter of batches. Raises `BadInputError`."""
+    return BatchFilter(_id(id_), _labels("status", status), created_at or TimeRange())
 
 
 def token_filter(
@@ -95,11 +95,18 @@ def token_filter(
     """Return a filter of tokens. Raises `BadInputError`."""
     return TokenFilter(
         _id(id_),
-        None if status is None else tuple(status),
+        _labels("status", status),
         text("idempotencyKey", idempotency_key),
         _values("tags", tags),
         created_at or TimeRange(),
     )
+
+
+def _labels(name: str, labels: Texts) -> tuple[str, ...] | None:
+    """Return labels of an enum. Raises `BadInputError` for the one that stands for all that are not known."""
+    if labels is not None and UNKNOWN in labels:
+        raise BadInputError(f"{name} cannot be {UNKNOWN}: leave {name} out, and pick those rows from the answer")
+    return None if labels is None else tuple(labels)
 
 
 def _values(name: str, values: Texts) -> tuple[str, ...] | None:

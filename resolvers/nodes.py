@@ -7,7 +7,7 @@ from resolvers import batches, details, environments, runs, waitpoints
 from resolvers.errors import BadInputError
 from resolvers.loaders import LARGEST_PAGE, Keyed
 from resolvers.viewer import Viewer
-from store.ids import body
+from store.ids import body, can_exist
 
 
 class _Kind(NamedTuple):
@@ -33,7 +33,7 @@ async def node(viewer: Viewer, id_: str, only: str | None = None) -> Any:  # noq
     """Return the record that an id names, or None: no such row that the viewer may see, or no id of the kind `only`."""
     prefix, separator, rest = id_.partition("_")
     kind = _KINDS.get(prefix)
-    if kind is None or not separator or not rest or only not in (None, prefix):
+    if kind is None or not separator or not rest or only not in (None, prefix) or not can_exist(id_):
         return None
     return await viewer.load(kind.load, kind.key(id_))
 

@@ -2,17 +2,18 @@
 
 import strawberry
 from graphql import GraphQLError
-from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, ParserCache, QueryDepthLimiter, ValidationCache
+from strawberry.extensions import MaxTokensLimiter, ParserCache
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from schema.declare import bind
-from schema.errors import DegradedShards, OneOperation, public
+from schema.errors import DegradedShards, public
+from schema.limits import DOCUMENTS, Admission
 from schema.query import Query
 from schema.scalars import SCALARS
 
-DEPTH, ALIASES, TOKENS, DOCUMENTS = 12, 30, 2_000, 128
-"""Bounds of an operation, and how many parsed and validated ones are kept."""
+TOKENS = 2_000
+"""Most of a document."""
 
 
 class Schema(strawberry.Schema):
@@ -30,11 +31,8 @@ schema = Schema(
     extensions=[
         DegradedShards,
         lambda: MaxTokensLimiter(TOKENS),
-        lambda: MaxAliasesLimiter(ALIASES),
-        lambda: QueryDepthLimiter(DEPTH),
         lambda: ParserCache(DOCUMENTS),
-        lambda: ValidationCache(DOCUMENTS),
-        OneOperation,  # last: the cache of validations would overwrite what it says
+        Admission,
     ],
 )
 bind(schema._schema)  # noqa: SLF001  strawberry offers no other way to its result

@@ -12,7 +12,7 @@ from resolvers.auth import authenticate
 from resolvers.errors import UnauthenticatedError
 from schema.api import schema
 from schema.context import Context
-from schema.errors import extensions_of, masked
+from schema.errors import extensions_of, masked, short
 from schema.http.graphiql import GraphiQLConfig, graphiql_routes, page_response, wants_page
 from store.errors import ShardError
 from store.federation import Federation
@@ -51,7 +51,7 @@ class Endpoint(GraphQLRouter[Context, None]):
                 return await super().run(request, *arguments, **options)
         except HTTPException as error:
             code = "PAYLOAD_TOO_LARGE" if error.status_code == TOO_LARGE else "BAD_USER_INPUT"
-            return _failure(error.status_code, error.reason, {"code": code})
+            return _failure(error.status_code, short(error.reason), {"code": code})
         except Exception as error:  # noqa: BLE001  a client gets an id of it, and the log the rest
             return _failure(500, *masked(error))
 

@@ -1,17 +1,18 @@
 """What clients see of an error: a sentence and a code if it is one of ours, else an id that stands in the log too."""
 
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 import structlog
-from graphql import GraphQLError, OperationDefinitionNode
+from graphql import GraphQLError
 from strawberry.extensions import SchemaExtension
 
 from resolvers.errors import BadInputError, UnauthenticatedError
 from store.errors import BadCursorError, DanglingReferenceError, ShardTimeoutError, ShardUnavailableError
 
 log = structlog.get_logger()
+LONGEST_SENTENCE = 280
 
 CODES: dict[type[Exception], str] = {
     UnauthenticatedError: "UNAUTHENTICATED",
@@ -44,11 +45,17 @@ def public(error: GraphQLError) -> GraphQLError:
         # Without a path nothing was executed: the document or its variables are wrong. Python's own sentences of values
         # that it can't read (a number of 5,000 digits) are not for clients.
         sentence = "the document holds a value that cannot be read" if isinstance(cause, ValueError) else error.message
-        return _like(error, sentence, {"code": "BAD_USER_INPUT"} | (error.extensions or {}))
+        return _like(error, short(sentence), {"code": "BAD_USER_INPUT"} | (error.extensions or {}))
     extensions = None if cause is None else extensions_of(cause)
     if extensions is None:
         return _like(error, *masked(cause or error, error.path))
     return _like(error, str(cause), extensions)
+
+
+def short(sentence: str) -> str:
+    """Return a sentence on one line, cut: graphql-core's quote what the caller wrote, however long it is."""
+    line = " ".join(sentence.split())
+    return line if len(line) <= LONGEST_SENTENCE else f"{line[: LONGEST_SENTENCE - 3]}..."
 
 
 def masked(error: BaseException, path: Collection[str | int] | None = None) -> tuple[str, dict[str, Any]]:
@@ -69,20 +76,3 @@ class DegradedShards(SchemaExtension):
         """Return what the response's `extensions` gain."""
         degraded = self.execution_context.context.viewer.degraded
         return {"degradedShards": sorted(degraded)} if degraded else {}
-
-
-class OneOperation(SchemaExtension):
-    """Refuses a document of several operations that does not say which: strawberry would run the first."""
-
-    def on_validate(self) -> Iterator[None]:
-        """Run before a document is validated."""
-        context = self.execution_context
-        document = context.graphql_document
-        operations = [
-            node for node in (document.definitions if document else ()) if isinstance(node, OperationDefinitionNode)
-        ]
-        if len(operations) > 1 and not context._provided_operation_name:  # noqa: SLF001  the property hides whether one was
-            context.pre_execution_errors = [
-                GraphQLError("the document holds several operations: say which one in operationName")
-            ]
-        yield

@@ -1,12 +1,17 @@
 """Scalars of the contract."""
 
+import re
 from datetime import UTC, datetime
 from typing import NewType
 
 import strawberry
+from graphql import GraphQLError
 from strawberry.types.scalar import ScalarDefinition
 
 DateTime = NewType("DateTime", datetime)
+RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 def serialize_datetime(value: datetime) -> str:
@@ -15,11 +20,13 @@ def serialize_datetime(value: datetime) -> str:
 
 
 def parse_datetime(value: object) -> datetime:
-    """Return an RFC 3339 time as naive UTC, or raise ValueError."""
-    time = datetime.fromisoformat(value) if isinstance(value, str) else None
-    if time is None or time.tzinfo is None:
-        raise ValueError("a time is written 2026-08-21T00:00:00.000Z")
-    return time.astimezone(UTC).replace(tzinfo=None)
+    """Return an RFC 3339 time as naive UTC, or raise GraphQLError."""
+    try:
+        if isinstance(value, str) and RFC_3339.fullmatch(value):
+            return datetime.fromisoformat(value.upper()).astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        pass  # a day that no calendar has, or a time before the year 1
+    raise GraphQLError("a time is written 2026-08-21T00:00:00.000Z")
 
 
 SCALARS: dict[object, ScalarDefinition] = {

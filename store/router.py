@@ -14,7 +14,7 @@ import structlog
 
 from store import ids
 from store.batches import batches_by_environment, batches_by_reference, errors_by_batch, listed_runs_by_batch
-from store.errors import ShardError
+from store.errors import BadCursorError, ShardError
 from store.pages import Feed, Page, Position, R, Window, merge
 from store.queries import Scope
 from store.records import (
@@ -296,8 +296,8 @@ class Router:
     ) -> list[str]:
         """Return the names of an environment's tags that begin with `prefix`, newest first, at most `size`.
 
-        Begins after the tag of that name; an unknown one has nothing after it. A name that several shards have stands
-        where its newest copy does. Raises a shard's error if one did not answer.
+        Begins after the tag of that name, or raises `BadCursorError` if there is none. A name that several shards have
+        stands where its newest copy does. Raises a shard's error if one did not answer.
         """
 
         async def newest(names: Collection[str]) -> dict[str, Position]:
@@ -313,7 +313,7 @@ class Router:
 
         begin = at = None if after is None else (await newest([after])).get(after)
         if after is not None and at is None:
-            return []
+            raise BadCursorError
         found: dict[str, Position] = {}
         while legs := [leg for leg in await window(at) if leg]:
             places = await newest({tag.name for leg in legs for tag in leg})
