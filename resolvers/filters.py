@@ -74,7 +74,7 @@ async def run_filter(  # noqa: PLR0913  one for each field of the contract
         run_ids=_values("runIds", run_ids),
         queue=_values("queue", queue),
         region=_values("region", region),
-        machine=None if machine is None else tuple(name for name, preset in MACHINES.items() if preset in machine),
+        machine=_machines(_labels("machine", machine)),
         bulk_action_id=_key("bulk", bulk_action),
     )
 
@@ -103,18 +103,25 @@ def token_filter(
 
 
 def _labels(name: str, labels: Texts) -> tuple[str, ...] | None:
-    """Return labels of an enum. Raises `BadInputError` for the one that stands for all that are not known."""
-    if labels is not None and UNKNOWN in labels:
+    """Return labels of an enum, each once. Raises `BadInputError` for the one that stands for all unknown ones."""
+    if labels is None:
+        return None
+    _refuse_many(name, labels)
+    if UNKNOWN in labels:
         raise BadInputError(f"{name} cannot be {UNKNOWN}: leave {name} out, and pick those rows from the answer")
-    return None if labels is None else tuple(labels)
+    return tuple(dict.fromkeys(labels))
 
 
 def _values(name: str, values: Texts) -> tuple[str, ...] | None:
     if values is None:
         return None
+    _refuse_many(name, values)
+    return tuple(valid for value in values if (valid := text(name, value)) is not None)
+
+
+def _refuse_many(name: str, values: Sequence[str]) -> None:
     if len(values) > MOST_VALUES:
         raise BadInputError(f"{name} takes at most {MOST_VALUES} values, not {len(values)}")
-    return tuple(valid for value in values if (valid := text(name, value)) is not None)
 
 
 def text(name: str, value: str | None) -> str | None:
@@ -128,6 +135,10 @@ def text(name: str, value: str | None) -> str | None:
     if "\0" in value:
         raise BadInputError(f"{name} holds a NUL character")
     return value
+
+
+def _machines(presets: Texts) -> tuple[str, ...] | None:
+    return None if presets is None else tuple(name for name, preset in MACHINES.items() if preset in presets)
 
 
 def _id(value: str | None) -> str | None:

@@ -170,13 +170,6 @@ class TokenFilter:
             conditions.append(or_(*(key == self.idempotency_key for key in keys)))
         return conditions
 
-    def _is(self, status: str) -> ColumnElement[bool]:
-        stored, failed = WAITPOINT_STATUS[status]
-        conditions = [waitpoint.c.raw_status == stored]
-        if failed is not None:
-            conditions.append(waitpoint.c.output_is_error == failed)
-        return and_(*conditions)
-
 
 Narrowing = RunFilter | BatchFilter | TokenFilter
 
