@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
+    from store.errors import ConfigurationError
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -47,6 +49,18 @@ def migrate() -> None:
     from schema.commands import migrate as run
 
     _run(run())
+
+
+@app.command()
+def doctor() -> None:
+    """Say what the databases that the environment names lack: indexes that would make lists quick. Alters nothing."""
+    from schema.commands import doctor as run
+
+    unusable = _run(run())
+    for error in unusable or ():
+        _complain(error)
+    if unusable:
+        raise SystemExit(1)
 
 
 @app.command()
@@ -94,13 +108,15 @@ def main() -> None:
     app()
 
 
-def _run(work: "Coroutine[Any, Any, None]") -> None:
+def _run(work: "Coroutine[Any, Any, T]") -> "T | None":
+    """Return what work returns, or None if it was stopped."""
     import asyncio
 
     try:
-        _expecting(lambda: asyncio.run(work))
+        return _expecting(lambda: asyncio.run(work))
     except (KeyboardInterrupt, asyncio.CancelledError):
         typer.echo("stopped", err=True)
+        return None
 
 
 def _expecting(work: "Callable[[], T]") -> "T":
@@ -110,5 +126,9 @@ def _expecting(work: "Callable[[], T]") -> "T":
     try:
         return work()
     except ConfigurationError as error:
-        typer.echo(f"runatlas: {error} (hint: {error.hint})", err=True)
+        _complain(error)
         raise SystemExit(1) from None
+
+
+def _complain(error: "ConfigurationError") -> None:
+    typer.echo(f"runatlas: {error} (hint: {error.hint})", err=True)

@@ -181,8 +181,8 @@ def test_migrate_makes_the_tables_once_and_never_a_deployments(tmp_path: Path) -
         )
         live = command("migrate", DATABASE_URL=a.url("d"), RUN_OPS_DATABASE_URL=b.url("live"))
     assert [line.split(": ")[1] for line in first.stdout.splitlines()] == [
-        "full_0001, full_0002",
-        "dedicated_0001, dedicated_0002",
+        "full_0001, full_0002, full_0003",
+        "dedicated_0001, dedicated_0002, dedicated_0003",
     ]
     assert [line.split(": ")[1] for line in again.stdout.splitlines()] == ["up to date"] * 2
     assert live.returncode == 1
@@ -255,6 +255,89 @@ END_WAITING = """
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 """Ends the connections that wait for a lock on the runs, and tells whether there were any."""
+
+
+async def test_the_doctor_prints_what_makes_the_indexes_that_databases_lack_and_is_content_when_that_was_done(
+    make_database: MakeDatabase,
+) -> None:
+    urls = {
+        "DATABASE_URL": await make_database(LEGACY, "doctor"),
+        "RUN_OPS_DATABASE_URL": await make_database(NEW, "doctor"),
+    }
+    connection = await asyncpg.connect(urls["RUN_OPS_DATABASE_URL"])
+    try:
+        await connection.execute("DROP TABLE runatlas_migrations")  # as if a platform had made it
+        await connection.execute("DROP INDEX runatlas_run_machine, runatlas_batch_status")
+        ill = command("doctor", **urls)
+        for statement in re.findall(r"^CREATE INDEX CONCURRENTLY [^;]+;$", ill.stdout, re.MULTILINE):
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+    well = command("doctor", **urls)
+
+    assert (ill.returncode, ill.stderr) == (well.returncode, well.stderr) == (0, "")
+    assert re.search(r"^  lacks 2 of the \d+ indexes", ill.stdout, re.MULTILINE)
+    assert "\n\n-- RunFilter.machine.\nCREATE INDEX CONCURRENTLY runatlas_run_machine ON" in ill.stdout
+    legacy, new = well.stdout.split("RUN_OPS_DATABASE_URL")
+    for said, name, about in (
+        (legacy, "DATABASE_URL", "full schema: control plane, shard legacy"),
+        (new, "", "dedicated schema: shard new"),
+    ):
+        assert re.fullmatch(rf"{name}: \S+/doctor\n  PostgreSQL [\d.]+, {about}\n  has all \d+ indexes .+\n", said)
+
+
+async def test_the_doctor_sends_a_database_of_ours_that_was_left_behind_to_be_migrated(
+    make_database: MakeDatabase,
+) -> None:
+    url = await make_database(LEGACY, "left_behind")
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("DROP INDEX runatlas_run_test")
+        await connection.execute("UPDATE runatlas_migrations SET version_num = 'full_0002'")
+    finally:
+        await connection.close()
+    said = command("doctor", DATABASE_URL=url)
+    assert said.returncode == 0
+    assert "`runatlas migrate` adds them" in said.stdout
+    assert "CREATE INDEX" not in said.stdout
+
+
+async def test_the_doctor_tells_every_database_that_cannot_be_used_in_one_line_and_examines_the_others(
+    make_database: MakeDatabase, clusters: dict[ShardKey, Cluster]
+) -> None:
+    url = await make_database(LEGACY, "alone")
+    said = command(
+        "doctor",
+        DATABASE_URL=url,
+        RUN_OPS_DATABASE_URL="postgresql://u:s3cret@127.0.0.1:1/d",
+        RUN_OPS_SHARD_A_DATABASE_URL=clusters[NEW].url("nope"),
+    )
+    refused, missing = said.stderr.splitlines()
+    assert said.returncode == 1
+    assert "has all" in said.stdout
+    assert refused.startswith("runatlas: RUN_OPS_DATABASE_URL: cannot use the database at 127.0.0.1:1/d: ")
+    assert 'database "nope" does not exist (hint: ' in missing
+    assert "s3cret" not in said.stderr
+
+
+async def test_the_doctor_refuses_what_could_not_be_served_though_every_database_answers(
+    make_database: MakeDatabase, clusters: dict[ShardKey, Cluster]
+) -> None:
+    url, new = await make_database(LEGACY, "served"), await make_database(NEW, "served")
+    twice = command("doctor", DATABASE_URL=url, RUN_OPS_DATABASE_URL=new, RUN_OPS_SHARD_A_DATABASE_URL=new)
+    await asyncio.to_thread(clusters[LEGACY].create_database, "empty")
+    empty = command("doctor", DATABASE_URL=clusters[LEGACY].url("empty"))
+
+    assert twice.returncode == empty.returncode == 1
+    assert "dedicated schema: shard new, shard a" in twice.stdout
+    assert re.fullmatch(r"runatlas: RUN_OPS_\S+ and RUN_OPS_\S+ are one database, .+ \(hint: .+\)\n", twice.stderr)
+    assert "\n  has no table OrgMember, Project, TaskRun, " in empty.stdout
+    assert re.fullmatch(r"runatlas: DATABASE_URL: the database .+ has no table .+ \(hint: .+\)\n", empty.stderr)
+
+
+def test_embedded_databases_need_no_doctor() -> None:
+    said = command("doctor", RUNATLAS_HOME="/proc/nowhere")
+    assert (said.returncode, said.stderr, len(said.stdout.splitlines())) == (0, "", 1)
 
 
 def test_the_rest_of_the_commands_answer() -> None:

@@ -223,7 +223,7 @@ async def apart(
         yield federation, planted, homes
 
 
-HUNG_DEADLINE = 0.4
+HUNG_DEADLINE = 0.5
 EMPTY_WITHOUT = {
     LEGACY: {"waitpoint_detail"},
     NEW: {"run_inspector", "batch_detail"},
@@ -251,7 +251,7 @@ async def test_a_page_shows_what_the_others_have_and_names_the_database_that_doe
             began = time.monotonic()
             answer = await federation.answer(DOCUMENTS[name], key=page.key, **page.variables)
             took = time.monotonic() - began
-            assert took < 3 * HUNG_DEADLINE, f"{name}: one deadline, not one for each wave"
+            assert took < 4 * HUNG_DEADLINE, f"{name}: one deadline, not one for each wave"
             errors = answer.get("errors", [])
             assert {(error["extensions"]["code"], error["extensions"]["shard"]) for error in errors} <= {
                 (codes[fault], lost)

@@ -32,6 +32,7 @@ from store.urls import parse_url
 NewDatabase = Callable[[], Awaitable[AsyncEngine]]
 
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
+REVISIONS = ("0001", "0002", "0003")
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +93,11 @@ async def test_an_empty_database_is_brought_to_the_head_and_then_left_alone(
     engine = await new_database()
     assert await current(engine, variant) is None
 
-    assert await migrate(engine, variant) == [f"{variant}_0001", f"{variant}_0002"]
+    assert await migrate(engine, variant) == [f"{variant}_{number}" for number in REVISIONS]
     before = await everything_in(engine)
 
     assert await migrate(engine, variant) == []
-    assert await current(engine, variant) == head(variant) == f"{variant}_0002"
+    assert await current(engine, variant) == head(variant) == f"{variant}_{REVISIONS[-1]}"
     assert await everything_in(engine) == before
 
 
@@ -107,7 +108,7 @@ async def test_of_two_migrations_at_once_one_applies_and_the_other_finds_nothing
 
     applied = await asyncio.gather(migrate(engine, "dedicated"), migrate(engine, "dedicated"))
 
-    assert sorted(applied, key=len) == [[], ["dedicated_0001", "dedicated_0002"]]
+    assert sorted(applied, key=len) == [[], [f"dedicated_{number}" for number in REVISIONS]]
 
 
 async def test_two_databases_are_migrated_at_once_and_each_remembers_its_own_revision(
@@ -118,7 +119,7 @@ async def test_two_databases_are_migrated_at_once_and_each_remembers_its_own_rev
     await asyncio.gather(migrate(one, "full"), migrate(other, "dedicated"))
 
     for engine, variant in ((one, "full"), (other, "dedicated")):
-        assert await ask(engine, "SELECT version_num FROM runatlas_migrations") == [f"{variant}_0002"]
+        assert await ask(engine, "SELECT version_num FROM runatlas_migrations") == [f"{variant}_{REVISIONS[-1]}"]
 
 
 async def test_a_database_that_was_left_behind_gets_only_what_it_lacks(new_database: NewDatabase) -> None:
@@ -132,7 +133,7 @@ async def test_a_database_that_was_left_behind_gets_only_what_it_lacks(new_datab
         "UPDATE runatlas_migrations SET version_num = 'dedicated_0001'",
     )
 
-    assert await migrate(engine, "dedicated") == ["dedicated_0002"]
+    assert await migrate(engine, "dedicated") == [f"dedicated_{number}" for number in REVISIONS[1:]]
     assert await everything_in(engine) == complete
 
 
@@ -211,7 +212,7 @@ async def test_a_run_store_has_the_same_additional_indexes_in_both_variants(
 def test_every_additional_index_names_its_reader_and_may_exist_already() -> None:
     statements = [
         statement
-        for file in Path(package).parent.glob("*/0002_*.sql")
+        for file in Path(package).parent.glob("*/*_indexes.sql")
         for statement in re.split(r"\n\n+", file.read_text())
         if "INDEX" in statement
     ]
@@ -222,22 +223,43 @@ def test_every_additional_index_names_its_reader_and_may_exist_already() -> None
 
 
 RUNS = 'SELECT id FROM "TaskRun" WHERE'
-TOKENS = 'SELECT id FROM "Waitpoint" WHERE "environmentId" = \'e\' AND'
+HERE = f"{RUNS} \"runtimeEnvironmentId\" = 'e'"
+BATCHES = 'SELECT id FROM "BatchTaskRun" WHERE "runtimeEnvironmentId" = \'e\''
+TOKENS = "SELECT id FROM \"Waitpoint\" WHERE \"environmentId\" = 'e' AND type = 'MANUAL'"
+TAGS = (
+    'SELECT id FROM (SELECT name AS id, "createdAt", "environmentId" FROM "WaitpointTag") WHERE "environmentId" = \'e\''
+)
 NEWEST_FIRST = 'ORDER BY "createdAt" DESC, id COLLATE "C" DESC LIMIT 26'
 PAGES = {
-    "runatlas_run_environment": f"{RUNS} \"runtimeEnvironmentId\" = 'e'",
-    "runatlas_run_status": f"{RUNS} \"runtimeEnvironmentId\" = 'e' AND status = 'PENDING'",
-    "runatlas_run_task": f"{RUNS} \"runtimeEnvironmentId\" = 'e' AND \"taskIdentifier\" = 't'",
-    "runatlas_run_queue": f"{RUNS} \"runtimeEnvironmentId\" = 'e' AND queue = 'q'",
-    "runatlas_run_schedule": f"{RUNS} \"scheduleId\" = 's'",
-    "runatlas_run_parent": f"{RUNS} \"parentTaskRunId\" = 'p'",
-    "runatlas_run_batch": f"{RUNS} \"batchId\" = 'b'",
-    "runatlas_batch_environment": 'SELECT id FROM "BatchTaskRun" WHERE "runtimeEnvironmentId" = \'e\'',
-    "runatlas_waitpoint_type": f"{TOKENS} type = 'MANUAL'",
+    "environment": ("runatlas_run_environment", HERE),
+    "status": ("runatlas_run_status", f"{HERE} AND status = 'PENDING'"),
+    "task": ("runatlas_run_task", f"{HERE} AND \"taskIdentifier\" = 't'"),
+    "queue": ("runatlas_run_queue", f"{HERE} AND queue = 'q'"),
+    "version": ("runatlas_run_version", f"{HERE} AND \"taskVersion\" = 'v'"),
+    "region": ("runatlas_run_region", f"{HERE} AND coalesce(region, \"masterQueue\") = 'r'"),
+    "machine": ("runatlas_run_machine", f"{HERE} AND \"machinePreset\" = 'm'"),
+    "tests": ("runatlas_run_test", f'{HERE} AND "isTest" = true'),
+    "top": ("runatlas_run_root_only", f'{HERE} AND "rootTaskRunId" IS NULL'),
+    "schedule": ("runatlas_run_schedule", f"{RUNS} \"scheduleId\" = 's'"),
+    "parent": ("runatlas_run_parent", f"{RUNS} \"parentTaskRunId\" = 'p'"),
+    "batch": ("runatlas_run_batch", f"{RUNS} \"batchId\" = 'b'"),
+    "batches": ("runatlas_batch_environment", BATCHES),
+    "batches by status": ("runatlas_batch_status", f"{BATCHES} AND status = 'PENDING'"),
+    "tokens": ("runatlas_waitpoint_type", TOKENS),
+    "waiting tokens": ("runatlas_waitpoint_waiting", f"{TOKENS} AND status = 'PENDING'"),
+    "completed tokens": (
+        "runatlas_waitpoint_completed",
+        f"{TOKENS} AND status = 'COMPLETED' AND \"outputIsError\" = false",
+    ),
+    "failed tokens": (
+        "runatlas_waitpoint_completed",
+        f"{TOKENS} AND status = 'COMPLETED' AND \"outputIsError\" = true",
+    ),
+    "tags": ("runatlas_tag_environment", TAGS),
 }
 
 
-@pytest.mark.parametrize(("index", "page"), PAGES.items(), ids=PAGES)
+@pytest.mark.parametrize(("index", "page"), PAGES.values(), ids=PAGES)
 @pytest.mark.parametrize("variant", VARIANTS)
 async def test_a_page_is_walked_from_its_index_without_a_sort(
     migrated: dict[Variant, AsyncEngine], variant: Variant, index: str, page: str
@@ -250,4 +272,17 @@ async def test_a_page_is_walked_from_its_index_without_a_sort(
 
     assert index in plan
     assert "Sort" not in plan
-    assert re.search(r'Index Cond: .*ROW\("createdAt", \(?id\)?.*\) < ROW', plan), plan
+    assert re.search(r'Index Cond: .*ROW\("createdAt", \(?(id|name)\)?.*\) < ROW', plan), plan
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+async def test_tags_that_begin_with_a_text_are_found_by_it(
+    migrated: dict[Variant, AsyncEngine], variant: Variant
+) -> None:
+    query = "SELECT name FROM \"WaitpointTag\" WHERE \"environmentId\" = 'e' AND starts_with(lower(name), lower('P'))"
+    async with migrated[variant].connect() as connection:
+        await connection.execute(text("SET LOCAL enable_seqscan = off"))  # the table is empty
+        plan = "\n".join(await connection.scalars(text(f"EXPLAIN {query}")))
+
+    assert "runatlas_tag_name" in plan
+    assert "~>=~ 'p'" in plan

@@ -4,10 +4,9 @@
 -- Lists are ordered by ("createdAt", id), newest first, with ids in byte order: an index that ends in id says so, or
 -- a database of another collation would sort every page anew.
 --
--- Not here, though there are filters for it: version, region, machine and isTest, which leave too many runs to be
--- worth an index; and "updatedAt", which every write to a run would have to maintain.
+-- Not here: "updatedAt", which every write to a run would have to maintain.
 
--- Environment.runs and hasAnyRuns; every filter of runs that has no index of its own.
+-- Environment.runs and hasAnyRuns; RunFilter.createdAt.
 CREATE INDEX IF NOT EXISTS runatlas_run_environment ON "TaskRun"
   ("runtimeEnvironmentId", "createdAt" DESC, id COLLATE "C" DESC);
 
