@@ -1,43 +1,217 @@
-"""From a credential to a viewer. The only place that reads a token."""
+"""From credentials to a viewer. The only place that reads a token."""
 
+import base64
+import binascii
+import hmac
+import json
 import re
+import time
+import warnings
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import unquote
 
+import jwt
+
+from resolvers.ability import EVERYTHING, Ability
 from resolvers.errors import UnauthenticatedError
 from resolvers.scope import Scope
 from resolvers.viewer import Viewer
+from store.control_plane import digest
 from store.federation import Federation
+from store.ids import can_exist
+from store.memory import Memory
 
-LONGEST_KEY = 256
+LONGEST_KEY, LONGEST_TOKEN, LONGEST_BRANCH = 256, 8_192, 512
 ACCESS_TOKEN = re.compile(r"tr_pat_[0-9A-Za-z]{40}")
+ADDITIONAL_KEY = re.compile(r"tr_(dev|stg|prod|preview)_sk_[0-9A-Za-z]{24}")
+PUBLIC_TOKEN = re.compile(r"[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+")
+ISSUER, AUDIENCE = "https://id.trigger.dev", "https://api.trigger.dev"
+"""Of public tokens, as the platform's SDK signs them (``packages/core/src/v3/jwt.ts``)."""
+
+INVALID_KEY = "the secret key is not valid"
+INVALID_TOKEN = "the public access token is not valid"  # noqa: S105  a sentence
+EXPIRED = "the public access token has expired"
+SEND_ONE = "send one credential: Authorization: Bearer tr_..."
 
 
-async def authenticate(federation: Federation, authorization: str | None, origin: str = "") -> Viewer:
-    """Return the viewer of an ``Authorization`` header, which holds a credential as ``Bearer tr_...``.
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What a request presents: its Authorization headers, the branch that it names, and a session's cookie."""
 
-    An environment's secret key shows that environment; a personal access token, what is in its user's organizations.
-    `origin` is where the caller reached us. Raises `UnauthenticatedError`; without a credential, or with one that
-    cannot be one, before any database is asked.
-    """
-    if not authorization:
-        raise UnauthenticatedError("send a credential: Authorization: Bearer tr_...")
-    scheme, _, token = authorization.partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or not _can_be_a_key(token):
-        raise UnauthenticatedError("the Authorization header holds no credential: write Bearer tr_...")
-    return Viewer(federation, await _scope_of(federation, token), origin)
+    authorization: tuple[str, ...] = ()
+    branch: str | None = None
+    session: str | None = None
+    """Counts only where no Authorization is given, and only from requests that no other site's page can send."""
 
 
-async def _scope_of(federation: Federation, token: str) -> Scope:
-    if ACCESS_TOKEN.fullmatch(token):
-        membership = await federation.control_plane.membership_by_token(token)
+class Authenticator:
+    """Tells who asks. Credentials that were seen a moment ago cost no statement, and are remembered by their hash."""
+
+    def __init__(self, federation: Federation, session_secret: str | None = None) -> None:
+        self._federation, self._session_secret = federation, session_secret
+        control_plane = federation.control_plane
+        self._scopes = Memory[str, Scope](control_plane.ttl, control_plane.entries, keeps_absence=False)
+
+    async def viewer(self, presented: Presented, origin: str = "") -> Viewer:
+        """Return who presents a credential; `origin` is where they reached us.
+
+        An environment's secret key shows that environment; an additional key and a public token too, as far as their
+        scopes go; a personal access token and a session, what is in the user's organizations. Raises
+        `UnauthenticatedError`, which says nothing of the credential; without one, or with one that cannot be one,
+        before any database is asked.
+        """
+        scope = await self._scope(presented)
+        if scope.expires_at is not None and scope.expires_at <= time.time():
+            raise UnauthenticatedError(EXPIRED)
+        return Viewer(self._federation, scope, origin)
+
+    async def _scope(self, presented: Presented) -> Scope:
+        if not presented.authorization and presented.session is not None and self._session_secret is not None:
+            user_id = _user_of(presented.session, self._session_secret)
+            return await self._remembered(f"session {user_id}", lambda: self._of_session(user_id))
+        if len(presented.authorization) != 1 or not presented.authorization[0]:
+            raise UnauthenticatedError(SEND_ONE)
+        scheme, _, token = presented.authorization[0].partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or len(token) > LONGEST_TOKEN:
+            raise UnauthenticatedError(SEND_ONE)
+        if PUBLIC_TOKEN.fullmatch(token):
+            return await self._remembered(token, lambda: self._of_public_token(token))
+        if not _can_be_a_key(token):
+            raise UnauthenticatedError(SEND_ONE)
+        if ACCESS_TOKEN.fullmatch(token):
+            return await self._remembered(token, lambda: self._of_access_token(token))
+        branch = _branch(presented.branch)
+        return await self._remembered(f"{token} {branch or ''}", lambda: self._of_key(token, branch))
+
+    async def _remembered(self, credential: str, ask: Any) -> Scope:  # noqa: ANN401  an async function of nothing
+        key = digest(credential)
+
+        async def scopes(_: Collection[str]) -> Mapping[str, Scope]:
+            return {key: await ask()}
+
+        return (await self._scopes.get([key], scopes))[key]
+
+    async def _of_key(self, key: str, branch: str | None) -> Scope:
+        control_plane = self._federation.control_plane
+        ability = EVERYTHING
+        if ADDITIONAL_KEY.fullmatch(key):
+            found = await control_plane.environment_by_additional_key(key)
+            if found is None:
+                raise UnauthenticatedError(INVALID_KEY)
+            environment, scopes = found
+            ability = Ability.of_scopes(scopes)
+        else:
+            of_key = await control_plane.environment_by_api_key(key)
+            if of_key is None:
+                raise UnauthenticatedError(INVALID_KEY)
+            environment = of_key
+        if environment.parent_environment_id is None and environment.type in BRANCHED:
+            if environment.type == "PREVIEW" and branch is None:
+                raise UnauthenticatedError("send an x-trigger-branch header: a preview's runs are in its branches")
+            if branch is not None and not (environment.type == "DEVELOPMENT" and branch == "default"):
+                of_branch = await control_plane.branch_named(environment.id, branch)
+                if of_branch is None:
+                    raise UnauthenticatedError("no branch of this environment has the name in x-trigger-branch")
+                environment = of_branch
+        return Scope.of_environment(environment, ability)
+
+    async def _of_public_token(self, token: str) -> Scope:
+        environment_id = _subject(token)
+        found = await self._federation.control_plane.signers(environment_id)
+        if found is None:
+            raise UnauthenticatedError(INVALID_TOKEN)
+        environment, keys = found
+        claims = _verified(token, keys)
+        scopes = claims.get("scopes")
+        granted = [scope for scope in scopes if isinstance(scope, str)] if isinstance(scopes, list) else []
+        scope = Scope.of_environment(environment, Ability.of_scopes(granted))
+        return replace(scope, is_public=True, expires_at=float(claims["exp"]))
+
+    async def _of_access_token(self, token: str) -> Scope:
+        membership = await self._federation.control_plane.membership_by_token(token)
         if membership is None:
             raise UnauthenticatedError("the personal access token is not valid")
         return Scope.of_user(membership)
-    environment = await federation.control_plane.environment_by_api_key(token)
-    if environment is None:
-        raise UnauthenticatedError("the secret key is not valid")
-    return Scope.of_environment(environment)
+
+    async def _of_session(self, user_id: str) -> Scope:
+        membership = await self._federation.control_plane.membership_of(user_id)
+        if membership is None:
+            raise UnauthenticatedError("the session has ended")
+        return Scope.of_user(membership)
+
+
+BRANCHED = ("PREVIEW", "DEVELOPMENT")
+"""Types of environments that have branches."""
 
 
 def _can_be_a_key(token: str) -> bool:
     return token.startswith("tr_") and len(token) <= LONGEST_KEY and token.isascii() and token.isprintable()
+
+
+def _branch(header: str | None) -> str | None:
+    """Return the name of a branch as rows have it. Raises `UnauthenticatedError` for what cannot be one."""
+    if not header:
+        return None
+    name = header.removeprefix("refs/heads/")
+    if len(name) > LONGEST_BRANCH or not name.isprintable():
+        raise UnauthenticatedError("the x-trigger-branch header names no branch")
+    return name
+
+
+def _subject(token: str) -> str:
+    """Return which environment a public token says it is of, unverified. Raises `UnauthenticatedError`."""
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError, RecursionError) as error:
+        raise UnauthenticatedError(INVALID_TOKEN) from error
+    subject = claims.get("sub")
+    if claims.get("pub") is not True or not isinstance(subject, str) or not can_exist(subject):
+        raise UnauthenticatedError(INVALID_TOKEN)
+    return subject
+
+
+def _verified(token: str, keys: Collection[str]) -> dict[str, Any]:
+    """Return the claims of a public token that one of the keys signed. Raises `UnauthenticatedError`.
+
+    The platform's keys have 27 bytes and more: the library would warn of each that has less than 32.
+    """
+    for key in keys:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)
+                return jwt.decode(
+                    token,
+                    key,
+                    algorithms=["HS256"],
+                    issuer=ISSUER,
+                    audience=AUDIENCE,
+                    options={"require": ["exp", "sub", "iss", "aud"]},
+                )
+        except jwt.InvalidSignatureError:
+            continue
+        except jwt.ExpiredSignatureError as error:
+            raise UnauthenticatedError(EXPIRED) from error
+        except (jwt.PyJWTError, ValueError) as error:
+            raise UnauthenticatedError(INVALID_TOKEN) from error
+    raise UnauthenticatedError(INVALID_TOKEN)
+
+
+def _user_of(cookie: str, secret: str) -> str:
+    """Return whose session a cookie is: the dashboard's own, signed with its secret. Raises `UnauthenticatedError`.
+
+    A value in base64, a dot, and an HMAC-SHA256 of the value in base64 without padding: the platform's web framework
+    signs so (npm's ``cookie-signature``). The value is JSON, with the user under ``user.userId``.
+    """
+    value, _, signature = unquote(cookie).rpartition(".")
+    expected = base64.b64encode(hmac.digest(secret.encode(), value.encode(), "sha256")).decode().rstrip("=")
+    try:
+        if hmac.compare_digest(signature.encode(), expected.encode()):
+            user_id = json.loads(base64.b64decode(value, validate=True))["user"]["userId"]
+            if isinstance(user_id, str) and can_exist(user_id):
+                return user_id
+    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
+        pass
+    raise UnauthenticatedError("the session is not valid")

@@ -9,5 +9,12 @@ class UnauthenticatedError(ResolverError):
     """There is no credential, or it is not valid. It does not say which part of it is wrong."""
 
 
+class ForbiddenError(ResolverError):
+    """The row is in the credential's environment, and its scopes do not go so far."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the credential's scopes do not allow to read {what}")
+
+
 class BadInputError(ResolverError):
     """An argument makes no sense."""

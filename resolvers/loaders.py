@@ -134,7 +134,7 @@ class Loader(DataLoader[K, Any], Generic[K, V]):
             raise RuntimeError(f"loading {self._kind.name} was cancelled") from error
         for key in answers.keys() - set(keys):
             if not isinstance(answers[key], ShardError):
-                self.prime(key, answers[key])
+                self.prime(key, self._viewer.show(answers[key]))
         values: list[V | ShardError | None] = []
         for key in keys:
             answer = answers.get(key)
@@ -142,7 +142,7 @@ class Loader(DataLoader[K, Any], Generic[K, V]):
                 self.clear(key)
                 values.append(answer.again())
             else:
-                values.append(answer)
+                values.append(self._viewer.show(answer))
         return values
 
 

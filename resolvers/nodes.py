@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from resolvers import batches, details, environments, runs, waitpoints
 from resolvers.errors import BadInputError
 from resolvers.loaders import LARGEST_PAGE, Keyed
+from resolvers.summary import required
 from resolvers.viewer import Viewer
 from store.ids import body, can_exist
 
@@ -30,12 +31,15 @@ _KINDS = {
 
 
 async def node(viewer: Viewer, id_: str, only: str | None = None) -> Any:  # noqa: ANN401  a record of any kind
-    """Return the record that an id names, or None: no such row that the viewer may see, or no id of the kind `only`."""
+    """Return the record that an id names, or None: no such row that the viewer may see, or no id of the kind `only`.
+
+    Raises `ForbiddenError` for one that the scopes of the viewer's credential do not reach.
+    """
     prefix, separator, rest = id_.partition("_")
     kind = _KINDS.get(prefix)
     if kind is None or not separator or not rest or only not in (None, prefix) or not can_exist(id_):
         return None
-    return await viewer.load(kind.load, kind.key(id_))
+    return required(await viewer.load(kind.load, kind.key(id_)))
 
 
 def nodes(viewer: Viewer, ids: Sequence[str]) -> list[Awaitable[Any]]:

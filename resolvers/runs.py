@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from resolvers import batches
+from resolvers.ability import Resource
 from resolvers.lists import narrowed_page
 from resolvers.loaders import Keyed, Listed, PageArguments
+from resolvers.summary import required
 from resolvers.viewer import Viewer
 from store.errors import ShardError
 from store.filters import RunFilter, raw_statuses
@@ -32,12 +34,30 @@ async def _runs(viewer: Viewer, references: Sequence[str]) -> Answers[RunRecord]
 async def page(
     viewer: Viewer, environment_id: str, narrowing: RunFilter, arguments: PageArguments, *, oldest_first: bool = False
 ) -> Page[RunRecord] | None:
-    """Return a page of an environment's runs over all shards. Raises `BadInputError` or `BadCursorError`."""
+    """Return a page of an environment's runs over all shards.
+
+    Raises `BadInputError`, `BadCursorError`, or `ForbiddenError` if scopes reach neither all runs nor those asked for.
+    """
+    _refuse_unreadable(viewer, narrowing)
     read = viewer.router.runs_by_environment
     found = await narrowed_page(
         viewer, environment_id, "environment.runs", narrowing, arguments, read, oldest_first=oldest_first
     )
     return None if found is None else replace(found, counted=(environment_id, narrowing))
+
+
+def _refuse_unreadable(viewer: Viewer, narrowing: RunFilter) -> None:
+    """Raise `ForbiddenError` unless everything that a list is narrowed to by name may be read, or all runs may."""
+    ability = viewer.scope.ability
+    for type_, names in (
+        ("tasks", narrowing.task_identifier),
+        ("tags", narrowing.tags),
+        ("runs", narrowing.run_ids),
+        ("batch", None if narrowing.batch_id is None else (f"batch_{narrowing.batch_id}",)),
+    ):
+        if names and all(ability.allows("read", [Resource(type_, name)]) for name in names):
+            return
+    viewer.need(Resource("runs"), Resource("tasks"))
 
 
 async def _counted(viewer: Viewer, keys: Sequence[Counted]) -> dict[Counted, tuple[int, list[ShardError]]]:
@@ -127,7 +147,7 @@ async def _by_trace(viewer: Viewer, trace_ids: Sequence[str]) -> Answers[RunReco
 
 async def result(viewer: Viewer, friendly_id: str) -> RunRecord | None:
     """Return a run that has ended, or None: no such run, or it has not."""
-    found = await viewer.load(by_reference, friendly_id)
+    found = required(await viewer.load(by_reference, friendly_id))
     return found if found is not None and found.is_final else None
 
 
@@ -136,7 +156,7 @@ async def results_of_batch(viewer: Viewer, friendly_id: str) -> list[RunRecord] 
 
     A batch that lists its runs has the order from there, else from their creation.
     """
-    batch = await viewer.load(batches.by_reference, friendly_id)
+    batch = required(await viewer.load(batches.by_reference, friendly_id))
     if batch is None:
         return None
     listed = await viewer.load(batches.listed_runs, batch.id)
@@ -145,12 +165,12 @@ async def results_of_batch(viewer: Viewer, friendly_id: str) -> list[RunRecord] 
         for member in members:
             if isinstance(member, ShardError):
                 raise member
-        return [member for member in members if isinstance(member, RunRecord) and member.is_final]
+        return [run for run in members if run is not None and not isinstance(run, ShardError) and run.is_final]
     feed, window = Feed("batchResults", (batch.id,), batch.environment_id), Window(MOST_RESULTS, oldest_first=True)
     found = (await viewer.router.runs_by_batch({batch.id: feed}, {}, window, viewer.source))[batch.id]
     if found.failures:
         raise found.failures[0]
-    return [run for run in found.nodes if run.is_final]
+    return [viewer.show(run) for run in found.nodes if run.is_final]
 
 
 by_reference: Keyed[str, RunRecord] = Keyed("run", _runs)

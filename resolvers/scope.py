@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from resolvers.ability import EVERYTHING, Ability
 from store.control_plane import Membership
 from store.records import EnvironmentRecord, UserRecord
 
@@ -17,11 +18,23 @@ class Scope:
     """The environment that the credential belongs to, if it is one environment's."""
     user: UserRecord | None = None
     """Who asks, if it is a person."""
+    ability: Ability = EVERYTHING
+    """What may be done with those rows."""
+    is_public: bool = False
+    """Whether the credential is in the hands of the public: then it is shown no other credential."""
+    expires_at: float | None = None
+    """When the credential ends, in seconds since 1970; None if that is not known."""
 
     @classmethod
-    def of_environment(cls, own: EnvironmentRecord) -> "Scope":
-        """Return what an environment's secret key shows."""
-        return cls(frozenset([own.id]), frozenset([own.project_id]), frozenset([own.organization_id]), environment=own)
+    def of_environment(cls, own: EnvironmentRecord, ability: Ability = EVERYTHING) -> "Scope":
+        """Return what a key of an environment shows."""
+        return cls(
+            frozenset([own.id]),
+            frozenset([own.project_id]),
+            frozenset([own.organization_id]),
+            environment=own,
+            ability=ability,
+        )
 
     @classmethod
     def of_user(cls, membership: Membership) -> "Scope":

@@ -5,8 +5,11 @@ from collections.abc import Hashable, Iterable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from resolvers.ability import Resource
+from resolvers.errors import ForbiddenError
 from resolvers.loaders import Keyed, Loader
 from resolvers.scope import Scope
+from resolvers.summary import shown
 from store.errors import ShardError
 from store.federation import Federation
 from store.pages import Page
@@ -52,6 +55,15 @@ class Viewer:
             if isinstance(answer, BaseException) and not isinstance(answer, ShardError):
                 raise answer
         return [answer for answer in answers if isinstance(answer, ShardError) or not isinstance(answer, BaseException)]
+
+    def show(self, value: Any) -> Any:  # noqa: ANN401  whatever was loaded
+        """Return what the viewer is shown of a loaded value: all of it, unless its credential is limited."""
+        return shown(self.scope.ability, value) if self.scope.ability.is_limited else value
+
+    def need(self, *any_of: Resource) -> None:
+        """Raise `ForbiddenError` unless the credential may read one of these."""
+        if not self.scope.ability.allows("read", any_of):
+            raise ForbiddenError(" or ".join(dict.fromkeys(resource.type for resource in any_of)))
 
     def note(self, page: Page[Any]) -> None:
         """Remember whose rows a page lacks, to say it once in the response."""

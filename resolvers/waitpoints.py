@@ -65,7 +65,7 @@ async def _completions(
         places = {id_: place for place, id_ in enumerate(order)}
         waitpoints = [loaded[id_] for id_ in sorted(answer, key=lambda id_: (places.get(id_, len(places)), id_))]
         failed = next((one for one in waitpoints if isinstance(one, ShardError)), None)
-        found[step] = failed or [one for one in waitpoints if isinstance(one, WaitpointRecord)]
+        found[step] = failed or [one for one in waitpoints if one is not None and not isinstance(one, ShardError)]
     return found
 
 
@@ -97,7 +97,7 @@ async def _of_runs(
         failures = {error.shard: error for error in found if isinstance(error, ShardError)}
         pages[run_id] = Page(
             feed,
-            tuple(record for record in found if isinstance(record, WaitpointRecord)),
+            tuple(record for record in found if record is not None and not isinstance(record, ShardError)),
             has_next_page=len(wanted[run_id]) > window.size or bool(failures),
             has_previous_page=window.at is not None,
             failures=tuple(failures.values()),
@@ -110,7 +110,7 @@ async def _of_runs(
 def _place(waitpoint_id: str, loaded: Mapping[str, WaitpointRecord | ShardError | None]) -> Position:
     """Return the position of a tie, whether or not its waitpoint was found: only the id counts in this list."""
     record = loaded[waitpoint_id]
-    return Position.of(record) if isinstance(record, WaitpointRecord) else Position(0, waitpoint_id)
+    return Position(0, waitpoint_id) if record is None or isinstance(record, ShardError) else Position.of(record)
 
 
 by_reference: Keyed[str, WaitpointRecord] = Keyed("waitpoint", _waitpoints)

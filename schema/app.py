@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from strawberry.fastapi import GraphQLRouter
 
-from resolvers.auth import authenticate
+from resolvers.auth import Authenticator, Presented
 from resolvers.errors import UnauthenticatedError
 from schema.api import schema
 from schema.context import Context
@@ -86,19 +86,26 @@ async def _refuse_bad_body(request: Request) -> None:
         raise HTTPException(400, "the body is not one operation: send an object with a query")
 
 
-def create_app(federation: Federation, page: GraphiQLConfig | None = None, origin: str | None = None) -> FastAPI:
+def create_app(
+    federation: Federation,
+    page: GraphiQLConfig | None = None,
+    origin: str | None = None,
+    session_secret: str | None = None,
+) -> FastAPI:
     """Return the application over an open federation.
 
     `page` is what GraphiQL opens with. `origin` is where third parties reach it, where that differs from a caller's.
+    With the secret that signs the dashboard's sessions, those are credentials.
     """
     page = page or GraphiQLConfig()
+    authenticator = Authenticator(federation, session_secret)
 
     async def context(request: Request) -> Context:
         if wants_page(request):
             return Context()
         try:
             reached = origin or str(request.base_url).rstrip("/")
-            return Context(await authenticate(federation, request.headers.get("authorization"), reached))
+            return Context(await authenticator.viewer(_presented(request), reached))
         except (UnauthenticatedError, ShardError):
             raise
         except Exception as error:
@@ -117,6 +124,23 @@ def create_app(federation: Federation, page: GraphiQLConfig | None = None, origi
     for kind in (UnauthenticatedError, ShardError, MaskedError):
         app.add_exception_handler(kind, _refuse)
     return app
+
+
+SESSION_COOKIE = "__session"
+PREFLIGHT = "graphql-require-preflight"
+
+
+def _presented(request: Request) -> Presented:
+    """Return what a request presents. A session counts only in a request that a page of another site cannot send.
+
+    That is one for which a browser asks first: with a body of JSON, or with a header of its own.
+    """
+    asks_first = "json" in request.headers.get("content-type", "") or PREFLIGHT in request.headers
+    return Presented(
+        tuple(request.headers.getlist("authorization")),
+        request.headers.get("x-trigger-branch"),
+        request.cookies.get(SESSION_COOKIE) if asks_first else None,
+    )
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:

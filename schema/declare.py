@@ -27,11 +27,16 @@ from graphql import (
 from strawberry.schema_directive import Location
 from strawberry.types.field import StrawberryField
 
+from resolvers.ability import Resource
+from resolvers.errors import ForbiddenError
 from resolvers.loaders import Keyed, Listed, PageArguments
 from resolvers.nodes import node
+from resolvers.summary import FOLLOWED, Summary
 from store.records import UNKNOWN
 
-DECLARATION = "runatlas"
+DECLARATION, NEEDS, SECRET = "runatlas", "needs", "secret"
+"""What a field's metadata says: how it is read, which types a limited credential must read, that none shows it all."""
+
 T = TypeVar("T")
 
 
@@ -68,7 +73,7 @@ class Edge:
     key: str
     part: Hashable = None
     attribute: str | None = None
-    missing: Callable[[str], Exception] | None = None
+    missing: Callable[[], Exception] | None = None
 
 
 def column(attribute: str | None = None, *, description: str, name: str | None = None) -> Any:  # noqa: ANN401
@@ -84,19 +89,29 @@ def edge(  # noqa: PLR0913  a declaration names what differs
     always: bool = False,
     part: Hashable = None,
     attribute: str | None = None,
-    missing: Callable[[str], Exception] | None = None,
+    missing: Callable[[], Exception] | None = None,
+    needs: tuple[str, ...] = (),
+    secret: bool = False,
 ) -> Any:  # noqa: ANN401
-    """Declare a relation: loaded by `kind` with the record's `key`, null if that is null. `always`: there is one."""
+    """Declare a relation: loaded by `kind` with the record's `key`, null if that is null. `always`: there is one.
+
+    A limited credential must be able to read all of one of the types that it `needs`; a `secret` is not for the public.
+    """
     return strawberry.field(
         description=description,
         directives=[SemanticNonNull()] if always else [],
-        metadata={DECLARATION: Edge(kind, key, part, attribute, missing)},
+        metadata={DECLARATION: Edge(kind, key, part, attribute, missing), NEEDS: needs, SECRET: secret},
     )
 
 
-def root(resolve: Callable[..., Any], *, description: str, always: bool = False) -> Any:  # noqa: ANN401
-    """Declare a field that is resolved by a function."""
-    return strawberry.field(resolver=resolve, description=description, directives=[SemanticNonNull()] if always else [])
+def root(resolve: Callable[..., Any], *, description: str, always: bool = False, needs: tuple[str, ...] = ()) -> Any:  # noqa: ANN401
+    """Declare a field that is resolved by a function; for what it `needs` see `edge`."""
+    return strawberry.field(
+        resolver=resolve,
+        description=description,
+        directives=[SemanticNonNull()] if always else [],
+        metadata={NEEDS: needs},
+    )
 
 
 def edges(kind: Keyed[Any, Any], key: str, *, description: str) -> Any:  # noqa: ANN401
@@ -182,11 +197,34 @@ def bind(schema: GraphQLSchema) -> None:
         for field in graphql_type.fields.values():
             _plain_defaults(field.args.values())
             declared = field.extensions.get("strawberry-definition")
-            match declared.metadata.get(DECLARATION) if isinstance(declared, StrawberryField) else None:
+            if not isinstance(declared, StrawberryField):
+                continue
+            match declared.metadata.get(DECLARATION):
                 case Column(attribute):
                     field.resolve = _reader(attribute or declared.python_name, get_named_type(field.type))
+                    continue
                 case Edge() as declaration:
                     field.resolve = _loader(declaration)
+            field.resolve = _guarded(declared, field.resolve)
+
+
+def _guarded(declared: StrawberryField, resolve: Any) -> Any:  # noqa: ANN401  graphql-core's resolver
+    """Return a resolver that refuses what the viewer's credential does not reach, for columns refuse by themselves."""
+    name = declared.python_name
+    needs = tuple(Resource(type_) for type_ in declared.metadata.get(NEEDS, ()))
+    secret = declared.metadata.get(SECRET, False)
+    followed = name in FOLLOWED
+
+    def guarded(record: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:  # noqa: ANN401
+        if type(record) is Summary and not followed:
+            raise ForbiddenError(f"more than a summary of {record.friendly_id}")
+        if needs:
+            info.context.viewer.need(*needs)
+        if secret and info.context.viewer.scope.is_public:
+            raise ForbiddenError("what completes a token")
+        return resolve(record, info, **arguments)
+
+    return guarded
 
 
 def _plain_defaults(inputs: Iterable[GraphQLArgument | GraphQLInputField]) -> None:
@@ -199,7 +237,7 @@ def _plain_defaults(inputs: Iterable[GraphQLArgument | GraphQLInputField]) -> No
 
 
 def _resolve_type(record: object, _info: GraphQLResolveInfo[Any], _type: object) -> str:
-    return _TYPE_OF[type(record)]
+    return _TYPE_OF[record.of if isinstance(record, Summary) else type(record)]
 
 
 def _reader(attribute: str, kind: object) -> Callable[[Any, GraphQLResolveInfo[Any]], Any]:
@@ -232,7 +270,7 @@ def _loader(declaration: Edge) -> Callable[[Any, GraphQLResolveInfo[Any]], Any]:
         if answer is not None:
             return answer if pick is None else pick(answer)
         if missing is not None:
-            raise missing(read(record))
+            raise missing()
         return None
 
     return load if pick is None and missing is None else look_at

@@ -187,22 +187,30 @@ class Environment(Node):
         "waitpoint", description="One of its waitpoints."
     )
     has_any_runs: bool | None = edge(
-        runs.has_any, "id", always=True, description="Whether it has any run, on whichever shard."
+        runs.has_any,
+        "id",
+        always=True,
+        needs=("runs", "tasks"),
+        description="Whether it has any run, on whichever shard.",
     )
     runs: Annotated["RunConnection", strawberry.lazy("schema.run")] | None = root(
         _runs, always=True, description="Its runs, newest first unless told, from all shards."
     )
     task_identifiers: list[str] | None = edge(
-        environments.tasks, "id", always=True, description="The tasks that it ever had, sorted, at most 1,000."
+        environments.tasks,
+        "id",
+        always=True,
+        needs=("runs", "tasks"),
+        description="The tasks that it ever had, sorted, at most 1,000.",
     )
     batches: Annotated["BatchConnection", strawberry.lazy("schema.batch")] | None = root(
-        _batches, always=True, description="Its batches, newest first, from all shards."
+        _batches, always=True, needs=("batch", "runs"), description="Its batches, newest first, from all shards."
     )
     bulk_action: Annotated["BulkAction", strawberry.lazy("schema.bulk_action")] | None = by_id(
         "bulk", description="One of its bulk actions."
     )
     bulk_actions: Annotated["BulkActionConnection", strawberry.lazy("schema.bulk_action")] | None = root(
-        _bulk_actions, always=True, description="Its bulk actions, newest first."
+        _bulk_actions, always=True, needs=("runs",), description="Its bulk actions, newest first."
     )
     branches: list[Annotated["Environment", strawberry.lazy("schema.environment")]] | None = edge(
         environments.branches_of,
@@ -211,8 +219,11 @@ class Environment(Node):
         description="Its branches that are not archived, newest first, at most 500.",
     )
     waitpoint_tags: list[str] | None = root(
-        _tags, always=True, description="The tags of its tokens, newest first, from all shards; begin after a tag."
+        _tags,
+        always=True,
+        needs=("waitpoints",),
+        description="The tags of its tokens, newest first, from all shards; begin after a tag.",
     )
     waitpoint_tokens: Annotated["WaitpointConnection", strawberry.lazy("schema.waitpoint")] | None = root(
-        _tokens, always=True, description="Its tokens, newest first, from all shards."
+        _tokens, always=True, needs=("waitpoints",), description="Its tokens, newest first, from all shards."
     )

@@ -8,7 +8,7 @@ import structlog
 from graphql import GraphQLError
 from strawberry.extensions import SchemaExtension
 
-from resolvers.errors import BadInputError, UnauthenticatedError
+from resolvers.errors import BadInputError, ForbiddenError, UnauthenticatedError
 from store.errors import BadCursorError, DanglingReferenceError, ShardTimeoutError, ShardUnavailableError
 
 log = structlog.get_logger()
@@ -16,6 +16,7 @@ LONGEST_SENTENCE = 280
 
 CODES: dict[type[Exception], str] = {
     UnauthenticatedError: "UNAUTHENTICATED",
+    ForbiddenError: "FORBIDDEN",
     BadInputError: "BAD_USER_INPUT",
     BadCursorError: "BAD_CURSOR",
     DanglingReferenceError: "NOT_FOUND",

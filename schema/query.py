@@ -7,6 +7,7 @@ import strawberry
 
 from resolvers import environments, runs, shards
 from resolvers.nodes import node, nodes
+from resolvers.summary import required
 from schema.batch import Batch
 from schema.declare import Id, by_id, root
 from schema.environment import Environment, Organization, Project
@@ -61,7 +62,7 @@ async def _environment(
 
 
 async def _run_by_trace(info: strawberry.Info, trace_id: TraceId) -> RunRecord | None:
-    record: RunRecord | None = await info.context.viewer.load(runs.by_trace, trace_id)
+    record: RunRecord | None = required(await info.context.viewer.load(runs.by_trace, trace_id))
     return record
 
 

@@ -36,7 +36,7 @@ class BlockedBy:
         waits.by_reference,
         "waitpoint_id",
         always=True,
-        missing=lambda id_: DanglingReferenceError(f"waitpoint_{id_}"),
+        missing=lambda: DanglingReferenceError("waitpoint"),
         description="What it waits for, from whichever shard has it; an error if none has, for then it waits for ever.",
     )
     batch_index: int | None = column(description="Which item of a batch it waits for, if it waits for a batch.")

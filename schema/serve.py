@@ -64,7 +64,7 @@ async def serve(settings: Settings, host: str | None, port: int | None, runs: in
         url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         server.greeting = _greeting(url, topology, demo)
         server.config = uvicorn.Config(
-            create_app(federation, page(demo) if demo else GraphiQLConfig(), settings.api_origin),
+            create_app(federation, page(demo) if demo else GraphiQLConfig(), settings.api_origin, _secret(settings)),
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=10,
@@ -132,6 +132,7 @@ def _greeting(url: str, topology: Topology, demo: Demo | None) -> str:
     if demo is not None:
         lines += [
             f"  credential  Authorization: Bearer {demo.api_key}",
+            *([f"  a member's  Authorization: Bearer {demo.access_token}"] if demo.access_token else []),
             "",
             "Two runs that live in different databases, in one answer:",
             "",
@@ -144,6 +145,10 @@ def _greeting(url: str, topology: Topology, demo: Demo | None) -> str:
 def _shown(database: DatabaseUrl, demo: Demo | None) -> str:
     """Return what may be printed of a database: where it is; of one of ours, which has no password, the whole URL."""
     return database.place if demo is None else database.dsn
+
+
+def _secret(settings: Settings) -> str | None:
+    return None if settings.session_secret is None else settings.session_secret.get_secret_value()
 
 
 def _configure_logs() -> None:

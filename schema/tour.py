@@ -28,7 +28,7 @@ query TwoDatabases {{
 
 
 def page(demo: Demo) -> GraphiQLConfig:
-    """Return GraphiQL with the demo's credential and three queries."""
+    """Return GraphiQL with the demo's credentials, and a query in each tab."""
     token = f"""\
 # One token, and the runs of every database that wait for it.
 query AcrossTheSeam {{
@@ -57,7 +57,17 @@ query NewestRuns($after: String) {
   shards { key healthy checkedAt }
 }
 """
+    places = """\
+# What a member of two organizations sees; the tab sends a personal access token.
+query Navigation {
+  viewer {
+    displayName
+    organizations { title projects { name environments { id slug type branchName runs(first: 1) { nodes { id } } } } }
+  }
+}
+"""
+    member = (Tab(places, headers={"Authorization": f"Bearer {demo.access_token}"}),) if demo.access_token else ()
     return GraphiQLConfig(
-        tabs=(Tab(two_runs(demo)), Tab(token), Tab(runs)),
+        tabs=(Tab(two_runs(demo)), Tab(token), Tab(runs), *member),
         default_headers={"Authorization": f"Bearer {demo.api_key}"},
     )

@@ -50,6 +50,7 @@ class Waitpoint(Node):
     callback_url: str | None = edge(
         callbacks.urls,
         "token",
+        secret=True,
         description="Where a POST completes it, with no other credential; null if it is no token.",
     )
     idempotency_key: str | None = column(description="The key under which the caller created it.")

@@ -1,17 +1,16 @@
 """The control plane: environments, projects and organizations, by id and by credential.
 
-Many are asked for in one statement, and answers are kept for half a minute: "there is none" too, which is something
-else than "not asked yet". The platform caches the same way (``controlPlaneResolver.server.ts``).
+Many are asked for in one statement, and answers are kept for half a minute (`store.memory`). What decides who somebody
+is comes from the primary, and is not kept here.
 """
 
-import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from cachetools import TTLCache
-from sqlalchemy import ColumnElement, FromClause, Row, Select, and_, any_, func, select
+from sqlalchemy import ColumnElement, FromClause, Row, Select, and_, any_, func, or_, select, text
 
+from store.memory import Memory
 from store.pages import Feed, Page, Window, merge
 from store.queries import Identified, bytewise, cut, each, is_one_of, rows_of_each, text_array
 from store.records import (
@@ -28,6 +27,7 @@ from store.records import (
 from store.shard import Database, ReadConnection, ReadFrom
 from store.tables import (
     access_token,
+    additional_key,
     bulk_action,
     columns,
     deployment,
@@ -35,6 +35,7 @@ from store.tables import (
     org_member,
     organization,
     project,
+    revoked_key,
     schedule,
     task_identifier,
     task_queue,
@@ -47,8 +48,6 @@ CONTROL_PLANE = "control plane"
 
 R = TypeVar("R", bound=Identified)
 T = TypeVar("T")
-K = TypeVar("K", bound=Hashable)
-UNASKED: Any = object()
 MOST_TASKS = 1_000
 MOST_LISTED = 500
 """Of organizations, projects, environments and branches: lists that people keep short."""
@@ -73,6 +72,7 @@ class Membership(NamedTuple):
     places: Sequence[Place]
 
 
+_NOW = text("timezone('utc', now())")
 _OWN = EnvironmentRecord._fields[:-3]
 _ENVIRONMENTS = (
     select(
@@ -101,68 +101,128 @@ _BULK_ACTION = columns(bulk_action, BulkActionRecord._fields)
 class ControlPlane:
     """Answers what run rows name only by id. Every method raises `ShardError` when the database does not answer."""
 
-    def __init__(self, primary: Database, replica: Database, ttl: float = 30.0, entries: int = 10_000) -> None:
+    def __init__(
+        self,
+        primary: Database,
+        replica: Database,
+        ttl: float = 30.0,
+        entries: int = 10_000,
+        *,
+        has_additional_keys: bool = False,
+    ) -> None:
         self.primary, self.replica = primary, replica
-        self._by_key: MutableMapping[str, EnvironmentRecord] = TTLCache(entries, ttl)
-        self._by_token: MutableMapping[str, Membership] = TTLCache(entries, ttl)
-        self._asking: dict[str, asyncio.Future[Any]] = {}
-        self._environments: MutableMapping[str, EnvironmentRecord | None] = TTLCache(entries, ttl)
-        self._names: MutableMapping[Name, list[EnvironmentRecord] | None] = TTLCache(entries, ttl)
-        self._projects: MutableMapping[str, ProjectRecord | None] = TTLCache(entries, ttl)
-        self._organizations: MutableMapping[str, OrganizationRecord | None] = TTLCache(entries, ttl)
-        self._users: MutableMapping[str, UserRecord | None] = TTLCache(entries, ttl)
+        self.has_additional_keys = has_additional_keys
+        """Whether the platform's release has keys with scopes: a table that came later than the others."""
+        self.ttl, self.entries = ttl, entries
+        self._environments = Memory[str, EnvironmentRecord](ttl, entries)
+        self._names = Memory[Name, list[EnvironmentRecord]](ttl, entries)
+        self._projects = Memory[str, ProjectRecord](ttl, entries)
+        self._organizations = Memory[str, OrganizationRecord](ttl, entries)
+        self._users = Memory[str, UserRecord](ttl, entries)
 
     async def environment_by_api_key(self, api_key: str) -> EnvironmentRecord | None:
-        """Return the environment whose secret key this is, or None: unknown, archived, or of a deleted project."""
+        """Return the environment whose secret key this is, or was until a rotation whose grace is not over.
 
-        async def ask() -> EnvironmentRecord | None:
-            statement = _ENVIRONMENTS.where(environment.c.api_key == api_key, environment.c.archived_at.is_(None))
-            found = await self._ask(statement, EnvironmentRecord._make, ReadFrom.PRIMARY)
-            return found[0] if found else None
+        None if there is none: unknown, archived, or of a deleted project. Read from the primary, never from memory.
+        """
+        rotated = select(revoked_key.c.environment_id).where(
+            revoked_key.c.api_key == api_key, revoked_key.c.expires_at > _NOW
+        )
+        current = environment.c.api_key == api_key
+        statement = (
+            _ENVIRONMENTS.where(or_(current, environment.c.id.in_(rotated)), environment.c.archived_at.is_(None))
+            .order_by(current.desc(), environment.c.id)
+            .limit(1)
+        )
+        return await self._first(statement, EnvironmentRecord._make)
 
-        return await self._by_credential(self._by_key, api_key, ask)
+    async def environment_by_additional_key(self, api_key: str) -> tuple[EnvironmentRecord, list[str]] | None:
+        """Return the environment that an additional key belongs to, and its scopes, or None; from the primary."""
+        if not self.has_additional_keys:
+            return None
+        key = additional_key.c
+        statement = (
+            _ENVIRONMENTS.add_columns(key.scopes)
+            .join(additional_key, key.environment_id == environment.c.id)
+            .where(
+                key.key_hash == digest(api_key),
+                key.revoked_at.is_(None),
+                or_(key.expires_at.is_(None), key.expires_at > _NOW),
+                environment.c.archived_at.is_(None),
+            )
+        )
+
+        def make(row: Sequence[Any]) -> tuple[EnvironmentRecord, list[str]]:
+            *columns, scopes = row
+            return EnvironmentRecord._make(columns), list(scopes or ())
+
+        return await self._first(statement, make)
+
+    async def branch_named(self, root_id: str, branch: str) -> EnvironmentRecord | None:
+        """Return the branch of an environment by its name, or None: unknown, or archived; from the primary."""
+        c = environment.c
+        statement = _ENVIRONMENTS.where(
+            c.parent_environment_id == root_id, c.branch_name == branch, c.archived_at.is_(None)
+        )
+        return await self._first(statement, EnvironmentRecord._make)
+
+    async def signers(self, environment_id: str) -> tuple[EnvironmentRecord, list[str]] | None:
+        """Return an environment and the keys that may have signed for it, or None; from the primary.
+
+        The current one first, then those that were rotated away and whose grace is not over. A branch's are its root's.
+        """
+        root = environment.alias()
+        signs = func.coalesce(root.c.id, environment.c.id)
+        rotated = (
+            select(func.array_agg(revoked_key.c.api_key))
+            .where(revoked_key.c.environment_id == signs, revoked_key.c.expires_at > _NOW)
+            .correlate(root, environment)
+            .scalar_subquery()
+        )
+        statement: Select[Any] = (
+            _ENVIRONMENTS.add_columns(func.coalesce(root.c.api_key, environment.c.api_key), rotated)
+            .outerjoin(root, root.c.id == environment.c.parent_environment_id)
+            .where(environment.c.id == environment_id, environment.c.archived_at.is_(None))
+        )
+
+        def make(row: Sequence[Any]) -> tuple[EnvironmentRecord, list[str]]:
+            *columns, current, past = row
+            return EnvironmentRecord._make(columns), [current, *(past or ())]
+
+        return await self._first(statement, make)
 
     async def membership_by_token(self, token: str) -> Membership | None:
         """Return whose personal access token this is, and what that user is a member of; None: unknown, or revoked."""
+        statement = _USERS.join(access_token, access_token.c.user_id == user.c.id).where(
+            access_token.c.hashed_token == digest(token), access_token.c.revoked_at.is_(None)
+        )
+        return await self._membership(statement)
 
-        async def ask() -> Membership | None:
-            statement = _USERS.join(access_token, access_token.c.user_id == user.c.id).where(
-                access_token.c.hashed_token == _digest(token), access_token.c.revoked_at.is_(None)
-            )
-            found = await self._ask(statement, UserRecord._make, ReadFrom.PRIMARY)
-            return Membership(found[0], await self._places_of(found[0].id)) if found else None
+    async def membership_of(self, user_id: str) -> Membership | None:
+        """Return a user, and what they are a member of; None: unknown, or their sessions have ended."""
+        running = or_(user.c.next_session_end.is_(None), user.c.next_session_end > _NOW)
+        return await self._membership(_USERS.where(user.c.id == user_id, running))
 
-        return await self._by_credential(self._by_token, token, ask)
+    async def _membership(self, statement: Select[Any]) -> Membership | None:
+        found = await self._first(statement, UserRecord._make)
+        return None if found is None else Membership(found, await self._places_of(found.id))
 
-    async def _by_credential(
-        self, slot: MutableMapping[str, T], credential: str, ask: Callable[[], Awaitable[T | None]]
-    ) -> T | None:
-        """Return what a credential stands for, read from the primary, once for all who ask at the same time.
+    async def _first(self, statement: Select[Any], make: Callable[[Row[Any]], T]) -> T | None:
+        """Return the first row that the primary has, made into something, or None."""
+        found = await self._ask(statement, make, ReadFrom.PRIMARY)
+        return found[0] if found else None
 
-        A known credential is remembered by its hash; an unknown one is not, it may exist any moment.
-        """
-        digest = _digest(credential)
-        known = slot.get(digest)
-        if known is not None:
-            return known
-        asking = self._asking.get(digest)
-        if asking is None:
+    def forget_environment(self, environment_id: str) -> None:
+        """Forget an environment: the next to ask reads it anew."""
+        self._environments.forget([environment_id])
+        self._names.forget_where(lambda named: any(one.id == environment_id for one in named))
 
-            async def remember() -> T | None:
-                answer = await ask()
-                if answer is not None:
-                    slot[digest] = answer
-                return answer
-
-            asking = self._asking[digest] = asyncio.ensure_future(remember())
-            asking.add_done_callback(lambda done: self._asked(digest, done))
-        answer: T | None = await asyncio.shield(asking)
-        return answer
-
-    def _asked(self, digest: str, done: "asyncio.Future[Any]") -> None:
-        del self._asking[digest]
-        if not done.cancelled():
-            done.exception()
+    def forget_organization(self, organization_id: str) -> None:
+        """Forget an organization, and everything in it."""
+        self._organizations.forget([organization_id])
+        self._projects.forget_where(lambda project: project.organization_id == organization_id)
+        self._environments.forget_where(lambda one: one.organization_id == organization_id)
+        self._names.forget_where(lambda named: any(one.organization_id == organization_id for one in named))
 
     async def _places_of(self, user_id: str) -> list[Place]:
         """Return every environment of every organization that a user is in; of a project without any, the project."""
@@ -226,7 +286,7 @@ class ControlPlane:
                 found.setdefault((one, two, three), []).append(EnvironmentRecord._make(row))
             return found
 
-        return await _remembered(self._names, names, ask)
+        return await self._names.get(names, ask)
 
     async def organizations_by_member(self, user_ids: Collection[str]) -> dict[str, list[OrganizationRecord]]:
         """Return the organizations that users are in, by the user's id, in the order of their titles."""
@@ -350,7 +410,7 @@ class ControlPlane:
 
     async def _by_id(
         self,
-        slot: MutableMapping[str, R | None],
+        memory: Memory[str, R],
         ids: Collection[str],
         statement: Select[Any],
         key: ColumnElement[str],
@@ -361,7 +421,7 @@ class ControlPlane:
         async def ask(misses: Collection[str]) -> dict[str, R]:
             return {row.id: row for row in await self._ask(statement.where(key == any_(text_array(misses))), make)}
 
-        return await _remembered(slot, ids, ask)
+        return await memory.get(ids, ask)
 
     async def _ask(
         self, statement: Select[Any], make: Callable[[Row[Any]], T], source: ReadFrom = ReadFrom.REPLICA
@@ -373,24 +433,12 @@ class ControlPlane:
         return await database.read(query, CONTROL_PLANE)
 
 
-async def _remembered(
-    slot: MutableMapping[K, T | None], keys: Collection[K], ask: Callable[[Collection[K]], Awaitable[Mapping[K, T]]]
-) -> dict[K, T]:
-    """Return what keys stand for, from memory, or asked for all at once; that there is nothing is remembered too."""
-    answers: dict[K, T | None] = {key: hit for key in keys if (hit := slot.get(key, UNASKED)) is not UNASKED}
-    if misses := [key for key in keys if key not in answers]:
-        found = await ask(misses)
-        for key in misses:
-            slot[key] = answers[key] = found.get(key)
-    return {key: answer for key, answer in answers.items() if answer is not None}
-
-
 def _listed(user_id: str) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions on environments that a user lists: none that is archived, or another member's own."""
     own = (environment.c.type != "DEVELOPMENT") | (org_member.c.user_id == user_id)
     return (environment.c.archived_at.is_(None), own)
 
 
-def _digest(credential: str) -> str:
+def digest(credential: str) -> str:
     """Return the hash of a credential: the platform keeps no other trace of personal access tokens."""
     return hashlib.sha256(credential.encode()).hexdigest()

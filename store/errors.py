@@ -31,11 +31,13 @@ class BadCursorError(StoreError, ValueError):
 
 
 class DanglingReferenceError(StoreError):
-    """A row names another one, all shards were asked, and none has it."""
+    """A row names another one, all shards were asked, and none has it, or it is another tenant's.
 
-    def __init__(self, reference: str) -> None:
-        super().__init__(f"{reference} is referred to, but no shard has it")
-        self.reference = reference
+    The message does not say which one: its id may be another tenant's too.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"a {kind} is referred to that no shard has")
 
 
 class ShardError(StoreError):

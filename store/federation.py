@@ -21,6 +21,7 @@ from store.residency import LEGACY
 from store.router import Router
 from store.shard import CONNECT_SECONDS, Database, Shard
 from store.tables import CONTROL_PLANE as CONTROL_PLANE_TABLES
+from store.tables import additional_key
 from store.topology import Access, Topology
 from store.urls import DatabaseUrl
 
@@ -74,7 +75,13 @@ async def open_federation(
                 ],
                 topology.ksuid,
             ),
-            ControlPlane(control_plane.primary, control_plane.replica, cache_ttl, cache_entries),
+            ControlPlane(
+                control_plane.primary,
+                control_plane.replica,
+                cache_ttl,
+                cache_entries,
+                has_additional_keys=await _has(control_plane.primary, additional_key),
+            ),
         )
 
 
@@ -85,6 +92,13 @@ async def settled(*work: Coroutine[Any, Any, T]) -> list[T]:
         if isinstance(result, BaseException):
             raise result
     return [result for result in results if not isinstance(result, BaseException)]
+
+
+async def _has(database: Database, table: Table) -> bool:
+    """Tell whether a database has a table, with all columns that are read of it."""
+    async with database.engine.connect() as connection:
+        columns = (await connection.execute(_COLUMNS, {"tables": [table.name]})).all()
+    return {column.name for column in table.columns} <= {name for _, name, readable in columns if readable}
 
 
 @dataclass(frozen=True, slots=True)

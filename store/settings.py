@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     api_origin: str | None = Field(
         None, pattern=r"^https?://[^/?#\s]+$", description="Where third parties reach this API: https://host."
     )
+    session_secret: SecretStr | None = Field(
+        None, description="What signs the dashboard's sessions; with it, they are credentials here."
+    )
     runatlas_home: Path | None = Field(None, description="Where embedded databases keep their data.")
     runatlas_host: str = Field("127.0.0.1", description="Address to listen on.")
     runatlas_port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")

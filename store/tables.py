@@ -204,7 +204,26 @@ block = _table(
 
 waitpoint_tag = _table("WaitpointTag", _column("name"), _column("environmentId"), _column("createdAt", _TIME))
 
-user = _table("User", _column("id"), _column("email"), _column("name"), _column("displayName"))
+user = _table(
+    "User", _column("id"), _column("email"), _column("name"), _column("displayName"), _column("nextSessionEnd", _TIME)
+)
+
+revoked_key = _table(
+    "RevokedApiKey",
+    _column("apiKey"),
+    _column("runtimeEnvironmentId", key="environment_id"),
+    _column("expiresAt", _TIME),
+)
+
+additional_key = _table(
+    "ApiKey",
+    _column("keyHash"),
+    _column("scopes", _TEXTS),
+    _column("revokedAt", _TIME),
+    _column("expiresAt", _TIME),
+    _column("runtimeEnvironmentId", key="environment_id"),
+)
+"""Keys with scopes. Not every release of the platform has the table."""
 
 access_token = _table("PersonalAccessToken", _column("userId"), _column("hashedToken"), _column("revokedAt", _TIME))
 
@@ -369,6 +388,7 @@ CONTROL_PLANE = (
     org_member,
     user,
     access_token,
+    revoked_key,
     task_queue,
     worker,
     deployment,

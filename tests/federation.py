@@ -4,16 +4,21 @@ Tests share databases and are kept apart as tenants are, by their environment; s
 """
 
 import hashlib
+import time
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import jwt
 from sqlalchemy import event
 
+from resolvers.auth import AUDIENCE, ISSUER
 from schema.app import create_app
 from store import ids
 from store.control_plane import CONTROL_PLANE
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 
 START = datetime(2026, 8, 21)  # noqa: DTZ001  the columns hold naive UTC
 SHARD_A = ShardKey("a")
+SESSION_SECRET = "the dashboard's"
 
 
 def mint(shard: ShardKey) -> str:
@@ -62,6 +68,11 @@ class FederationUnderTest:
     planted: int = 0
     """How many rows with times of their own were planted: the last one is so many seconds past `START`."""
 
+    @cached_property
+    def app(self) -> Any:
+        """The application."""
+        return create_app(self.federation, session_secret=SESSION_SECRET)
+
     @property
     def queries(self) -> Counter[str]:
         """How many statements each role executed since `listening` began."""
@@ -73,12 +84,14 @@ class FederationUnderTest:
 
     def client(self) -> httpx.AsyncClient:
         """Return a client of the application, without a network between."""
-        transport = httpx.ASGITransport(create_app(self.federation))
+        transport = httpx.ASGITransport(self.app)
         return httpx.AsyncClient(transport=transport, base_url="http://runatlas")
 
-    async def answer(self, query: str, *, key: str | None = None, **variables: Any) -> dict[str, Any]:
+    async def answer(
+        self, query: str, *, key: str | None = None, headers: dict[str, str] | None = None, **variables: Any
+    ) -> dict[str, Any]:
         """Return the whole response to an operation, with the statements that it took in `statements`."""
-        headers = {"Authorization": f"Bearer {key or self.tenant.api_key}"}
+        headers = {"Authorization": f"Bearer {key or self.tenant.api_key}"} | (headers or {})
         with self.listening():
             async with self.client() as client:
                 response = await client.post("/graphql", json={"query": query, "variables": variables}, headers=headers)
@@ -273,6 +286,28 @@ def environment_row(id_: str, project_id: str, organization_id: str) -> dict[str
         "createdAt": START,
         "updatedAt": START,
     }
+
+
+def bearer(credential: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {credential}"}
+
+
+def public_token(tenant: Tenant, *scopes: str, key: str | None = None, **claims: Any) -> str:
+    """Return a token as the platform's SDK signs it."""
+    now = int(time.time())
+    given = {
+        "sub": tenant.environment_id,
+        "pub": True,
+        "scopes": list(scopes),
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "iat": now,
+        "exp": now + 600,
+        **claims,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)
+        return jwt.encode({name: value for name, value in given.items() if value is not None}, key or tenant.api_key)
 
 
 def friendly(prefix: str, bodies: Sequence[str]) -> list[str]:

@@ -38,7 +38,7 @@ MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What to show first: a credential, two runs on different shards, and the token that both wait for.
+    """What to show first: credentials, two runs on different shards, and the token that both wait for.
 
     With one shard, they are two runs of it.
     """
@@ -48,6 +48,8 @@ class Demo:
     legacy_run: str
     new_run: str
     token: str
+    access_token: str = ""
+    """A member's; a demo of an earlier release has none."""
 
 
 async def plant(  # noqa: PLR0913  most have a default
@@ -129,4 +131,5 @@ def _demo(world: World) -> Demo:
         legacy_run=f"run_{world.run_id(legacy[0], block, legacy[1])}",
         new_run=f"run_{world.run_id(new[0], block, new[1])}",
         token=f"waitpoint_{token}",
+        access_token=world.tenants.access_token,
     )

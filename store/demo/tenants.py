@@ -1,6 +1,7 @@
 """Who the runs belong to: people, their organizations, projects and environments. The rows are the control plane's."""
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from store.demo.copying import line
 from store.demo.deployments import deploy
@@ -29,6 +30,8 @@ class Tenants:
     places: list[Place] = field(default_factory=list)
     api_key: str = ""
     user_id: str = ""
+    access_token: str = ""
+    """A personal access token of that user, who is in both organizations."""
 
     def __post_init__(self) -> None:
         self.rows = Rows(self.seed)
@@ -39,6 +42,20 @@ class Tenants:
         globex = self._organization("globex", "Globex", {katherine: "ADMIN", ada: "MEMBER"}, None)
         for slug, name, owner in (("store", "Store", acme), ("warehouse", "Warehouse", acme), ("lab", "Lab", globex)):
             self._project(slug, name, owner)
+        self.access_token = self._access_token(ada)
+
+    def _access_token(self, user: str) -> str:
+        token = f"tr_pat_{self.rows.secret(40)}"
+        self.rows.add(
+            "PersonalAccessToken",
+            self.anchor - 60 * DAY,
+            name="demo",
+            userId=user,
+            obfuscatedToken=f"{token[:9]}...{token[-4:]}",
+            encryptedToken={},
+            hashedToken=sha256(token.encode()).hexdigest(),
+        )
+        return token
 
     def _user(self, name: str) -> str:
         first = name.partition(" ")[0]

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from resolvers.auth import Authenticator, Presented
 from store.residency import LEGACY
 from tests.federation import START, FederationUnderTest, plant_tenant
 
@@ -74,9 +75,9 @@ async def test_a_key_that_was_unknown_may_be_known_the_next_moment(federation: F
 
 
 async def test_many_requests_of_one_moment_ask_for_a_key_once(federation: FederationUnderTest) -> None:
-    key = federation.tenant.api_key
+    authenticator = Authenticator(federation.federation)
+    presented = Presented((f"Bearer {federation.tenant.api_key}",))
     with federation.listening():
-        asked = (federation.federation.control_plane.environment_by_api_key(key) for _ in range(50))
-        found = await asyncio.gather(*asked)
-    assert {record.id for record in found if record} == {federation.tenant.environment_id}
+        found = await asyncio.gather(*(authenticator.viewer(presented) for _ in range(50)))
+    assert {tuple(viewer.seen) for viewer in found} == {(federation.tenant.environment_id,)}
     assert federation.queries == {"control plane": 1}

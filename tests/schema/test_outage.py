@@ -28,11 +28,10 @@ async def down(federation: FederationUnderTest, clusters: dict[ShardKey, Cluster
 async def test_a_shard_that_is_down_fails_only_its_own_runs(federation: FederationUnderTest, down: Cluster) -> None:
     old, new = await federation.run(LEGACY), await federation.run(NEW)
     query = "query ($a: ID!, $b: ID!) { a: run(id: $a) { id } b: run(id: $b) { id } }"
-    ids = {"a": f"run_{old}", "b": f"run_{new}"}
-    await federation.ask(query, **ids)
+    await federation.ask(query, a=f"run_{old}", b=f"run_{new}")
 
     await asyncio.to_thread(down.kill)
-    answer = await federation.answer(query, **ids)
+    answer = await federation.answer(query, a=f"run_{old}", b=f"run_{new}")
 
     assert answer["data"] == {"a": {"id": f"run_{old}"}, "b": None}
     (error,) = answer["errors"]
