@@ -70,7 +70,7 @@ def by_field(kind: Objects, seen: set[str]) -> Iterator[str]:
         inner = get_named_type(field.type)
         seen.add(f"{kind.name}.{name}")
         if isinstance(inner, Objects):
-            yield f"{name} {{ {selection(inner, 2, seen)} }}"
+            yield f"{name} {{ {selection(inner, 1, seen)} }}"
         else:
             plain.append(name)
     yield " ".join(plain) or "__typename"
@@ -204,7 +204,7 @@ def arguments_of(field: GraphQLField, place: Place) -> Iterator[str]:
     organization, project, slug = tenant.slugs
     every = [id_ for ids_ in place.rows.values() for id_ in ids_]
     ways = {
-        "id": [f'(id: "{ids_[0]}")' for ids_ in place.rows.values()],
+        "id": [f'(id: "{id_}")' for id_ in place.rows.get(get_named_type(field.type).name) or every],
         "ids": [f"(ids: {json.dumps(every[:100])})"],
         "traceId": [f'(traceId: "{place.mark}")'],
         "projectSlug": [f'(organizationSlug: "{organization}", projectSlug: "{project}", slug: "{slug}")'],
