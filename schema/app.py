@@ -135,7 +135,8 @@ def _presented(request: Request) -> Presented:
 
     That is one for which a browser asks first: with a body of JSON, or with a header of its own.
     """
-    asks_first = "json" in request.headers.get("content-type", "") or PREFLIGHT in request.headers
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    asks_first = media_type == "application/json" or PREFLIGHT in request.headers
     return Presented(
         tuple(request.headers.getlist("authorization")),
         request.headers.get("x-trigger-branch"),

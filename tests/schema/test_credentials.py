@@ -267,6 +267,15 @@ async def test_a_session_counts_only_where_another_sites_page_cannot_send_it(fed
         asked = await client.get(
             "/graphql", params={"query": WHO}, headers={**headers, "graphql-require-preflight": "1"}
         )
+        body = json.dumps({"query": WHO})
+        for media_type in (
+            "text/plain; x=application/json",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+        ):
+            simple = await client.post("/graphql", content=body, headers={**headers, "content-type": media_type})
+            assert simple.status_code in (400, 401, 415), media_type
+            assert user not in simple.text
     assert plain.status_code == 401
     assert asked.json() == {"data": {"viewer": {"id": f"user_{user}"}}}
 
