@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import jwt
 
-from resolvers.ability import EVERYTHING, Ability
+from resolvers.ability import Ability
 from resolvers.errors import UnauthenticatedError
 from resolvers.scope import Scope
 from resolvers.viewer import Viewer
@@ -24,11 +24,15 @@ from store.ids import can_exist
 from store.memory import Memory
 
 LONGEST_KEY, LONGEST_TOKEN, LONGEST_BRANCH = 256, 8_192, 512
+KEY = re.compile(r"tr_[!-~]+")
 ACCESS_TOKEN = re.compile(r"tr_pat_[0-9A-Za-z]{40}")
 ADDITIONAL_KEY = re.compile(r"tr_(dev|stg|prod|preview)_sk_[0-9A-Za-z]{24}")
 PUBLIC_TOKEN = re.compile(r"[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+")
 ISSUER, AUDIENCE = "https://id.trigger.dev", "https://api.trigger.dev"
 """Of public tokens, as the platform's SDK signs them (``packages/core/src/v3/jwt.ts``)."""
+
+CLOCK_SECONDS = 10
+"""By how much the clock of who signed a token may be ahead of ours."""
 
 INVALID_KEY = "the secret key is not valid"
 INVALID_TOKEN = "the public access token is not valid"  # noqa: S105  a sentence
@@ -68,7 +72,7 @@ class Authenticator:
         return Viewer(self._federation, scope, origin)
 
     async def _scope(self, presented: Presented) -> Scope:
-        if not presented.authorization and presented.session is not None and self._session_secret is not None:
+        if not presented.authorization and presented.session is not None and self._session_secret:
             user_id = _user_of(presented.session, self._session_secret)
             return await self._remembered(f"session {user_id}", lambda: self._of_session(user_id))
         if len(presented.authorization) != 1 or not presented.authorization[0]:
@@ -83,8 +87,13 @@ class Authenticator:
             raise UnauthenticatedError(SEND_ONE)
         if ACCESS_TOKEN.fullmatch(token):
             return await self._remembered(token, lambda: self._of_access_token(token))
-        branch = _branch(presented.branch)
-        return await self._remembered(f"{token} {branch or ''}", lambda: self._of_key(token, branch))
+        scope = await self._remembered(token, lambda: self._of_key(token))
+        branch = _branch(presented.branch, scope)
+        return (
+            scope
+            if branch is None
+            else await self._remembered(f"{token} {branch}", lambda: self._of_branch(scope, branch))
+        )
 
     async def _remembered(self, credential: str, ask: Any) -> Scope:  # noqa: ANN401  an async function of nothing
         key = digest(credential)
@@ -94,29 +103,24 @@ class Authenticator:
 
         return (await self._scopes.get([key], scopes))[key]
 
-    async def _of_key(self, key: str, branch: str | None) -> Scope:
+    async def _of_key(self, key: str) -> Scope:
         control_plane = self._federation.control_plane
-        ability = EVERYTHING
         if ADDITIONAL_KEY.fullmatch(key):
             found = await control_plane.environment_by_additional_key(key)
             if found is None:
                 raise UnauthenticatedError(INVALID_KEY)
-            environment, scopes = found
-            ability = Ability.of_scopes(scopes)
-        else:
-            of_key = await control_plane.environment_by_api_key(key)
-            if of_key is None:
-                raise UnauthenticatedError(INVALID_KEY)
-            environment = of_key
-        if environment.parent_environment_id is None and environment.type in BRANCHED:
-            if environment.type == "PREVIEW" and branch is None:
-                raise UnauthenticatedError("send an x-trigger-branch header: a preview's runs are in its branches")
-            if branch is not None and not (environment.type == "DEVELOPMENT" and branch == "default"):
-                of_branch = await control_plane.branch_named(environment.id, branch)
-                if of_branch is None:
-                    raise UnauthenticatedError("no branch of this environment has the name in x-trigger-branch")
-                environment = of_branch
-        return Scope.of_environment(environment, ability)
+            return Scope.of_environment(found[0], Ability.of_scopes(found[1]))
+        environment = await control_plane.environment_by_api_key(key)
+        if environment is None:
+            raise UnauthenticatedError(INVALID_KEY)
+        return Scope.of_environment(environment)
+
+    async def _of_branch(self, root: Scope, name: str) -> Scope:
+        (root_id,) = root.environment_ids
+        branch = await self._federation.control_plane.branch_named(root_id, name)
+        if branch is None:
+            raise UnauthenticatedError("no branch of this environment has the name in x-trigger-branch")
+        return Scope.of_environment(branch, root.ability)
 
     async def _of_public_token(self, token: str) -> Scope:
         environment_id = _subject(token)
@@ -127,8 +131,9 @@ class Authenticator:
         claims = _verified(token, keys)
         scopes = claims.get("scopes")
         granted = [scope for scope in scopes if isinstance(scope, str)] if isinstance(scopes, list) else []
-        scope = Scope.of_environment(environment, Ability.of_scopes(granted))
-        return replace(scope, is_public=True, expires_at=float(claims["exp"]))
+        unnamed = environment._replace(member_name=None)  # whose it is, is not for the public
+        scope = Scope.of_environment(unnamed, Ability.of_scopes(granted))
+        return replace(scope, is_public=True, expires_at=claims["exp"])
 
     async def _of_access_token(self, token: str) -> Scope:
         membership = await self._federation.control_plane.membership_by_token(token)
@@ -143,22 +148,26 @@ class Authenticator:
         return Scope.of_user(membership)
 
 
-BRANCHED = ("PREVIEW", "DEVELOPMENT")
-"""Types of environments that have branches."""
-
-
 def _can_be_a_key(token: str) -> bool:
-    return token.startswith("tr_") and len(token) <= LONGEST_KEY and token.isascii() and token.isprintable()
+    return len(token) <= LONGEST_KEY and KEY.fullmatch(token) is not None
 
 
-def _branch(header: str | None) -> str | None:
-    """Return the name of a branch as rows have it. Raises `UnauthenticatedError` for what cannot be one."""
+def _branch(header: str | None, scope: Scope) -> str | None:
+    """Return which branch of a key's environment is meant; None for the environment itself, as most have no branches.
+
+    Raises `UnauthenticatedError` for what cannot be a branch, and for a preview without one.
+    """
+    root = scope.environment
+    if root is None or root.parent_environment_id is not None or root.type not in ("PREVIEW", "DEVELOPMENT"):
+        return None
     if not header:
+        if root.type == "PREVIEW":
+            raise UnauthenticatedError("send an x-trigger-branch header: a preview's runs are in its branches")
         return None
     name = header.removeprefix("refs/heads/")
     if len(name) > LONGEST_BRANCH or not name.isprintable():
         raise UnauthenticatedError("the x-trigger-branch header names no branch")
-    return name
+    return None if root.type == "DEVELOPMENT" and name == "default" else name
 
 
 def _subject(token: str) -> str:
@@ -182,12 +191,13 @@ def _verified(token: str, keys: Collection[str]) -> dict[str, Any]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)
-                return jwt.decode(
+                claims = jwt.decode(
                     token,
                     key,
                     algorithms=["HS256"],
                     issuer=ISSUER,
                     audience=AUDIENCE,
+                    leeway=CLOCK_SECONDS,
                     options={"require": ["exp", "sub", "iss", "aud"]},
                 )
         except jwt.InvalidSignatureError:
@@ -196,6 +206,9 @@ def _verified(token: str, keys: Collection[str]) -> dict[str, Any]:
             raise UnauthenticatedError(EXPIRED) from error
         except (jwt.PyJWTError, ValueError) as error:
             raise UnauthenticatedError(INVALID_TOKEN) from error
+        if type(claims["exp"]) not in (int, float):
+            break
+        return claims
     raise UnauthenticatedError(INVALID_TOKEN)
 
 

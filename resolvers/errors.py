@@ -12,8 +12,8 @@ class UnauthenticatedError(ResolverError):
 class ForbiddenError(ResolverError):
     """The row is in the credential's environment, and its scopes do not go so far."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"the credential's scopes do not allow to read {what}")
+    def __init__(self, what: str, action: str = "read") -> None:
+        super().__init__(f"the credential does not allow to {action} {what}")
 
 
 class BadInputError(ResolverError):

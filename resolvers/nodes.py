@@ -9,6 +9,7 @@ from resolvers.loaders import LARGEST_PAGE, Keyed
 from resolvers.summary import required
 from resolvers.viewer import Viewer
 from store.ids import body, can_exist
+from store.records import AttemptRecord
 
 
 class _Kind(NamedTuple):
@@ -39,7 +40,10 @@ async def node(viewer: Viewer, id_: str, only: str | None = None) -> Any:  # noq
     kind = _KINDS.get(prefix)
     if kind is None or not separator or not rest or only not in (None, prefix) or not can_exist(id_):
         return None
-    return required(await viewer.load(kind.load, kind.key(id_)))
+    record = required(await viewer.load(kind.load, kind.key(id_)))
+    if isinstance(record, AttemptRecord) and viewer.scope.ability.is_limited:
+        required(await viewer.load(runs.by_reference, record.run_id))
+    return record
 
 
 def nodes(viewer: Viewer, ids: Sequence[str]) -> list[Awaitable[Any]]:

@@ -114,8 +114,11 @@ def _actions(value: object) -> tuple[str, ...]:
     return ("read", "write") if isinstance(value, WaitpointRecord) else ("read",)
 
 
-def required(value: Any) -> Any:  # noqa: ANN401  a record, or None
-    """Return a record that was asked for by its id. Raises `ForbiddenError` if there is but a summary of it."""
+def required(value: Any, name: str | None = None) -> Any:  # noqa: ANN401  a record, or None
+    """Return a record that was asked for by its id, or by a name that does not give the id away.
+
+    Raises `ForbiddenError` if there is but a summary of it.
+    """
     if isinstance(value, Summary):
-        raise ForbiddenError(str(value.friendly_id))
+        raise ForbiddenError(name or str(value.friendly_id))
     return value

@@ -60,10 +60,10 @@ class Viewer:
         """Return what the viewer is shown of a loaded value: all of it, unless its credential is limited."""
         return shown(self.scope.ability, value) if self.scope.ability.is_limited else value
 
-    def need(self, *any_of: Resource) -> None:
-        """Raise `ForbiddenError` unless the credential may read one of these."""
-        if not self.scope.ability.allows("read", any_of):
-            raise ForbiddenError(" or ".join(dict.fromkeys(resource.type for resource in any_of)))
+    def need(self, *any_of: Resource, action: str = "read") -> None:
+        """Raise `ForbiddenError` unless the credential may read one of these, or do something else to it."""
+        if not self.scope.ability.allows(action, any_of):
+            raise ForbiddenError(" or ".join(dict.fromkeys(resource.type for resource in any_of)), action)
 
     def note(self, page: Page[Any]) -> None:
         """Remember whose rows a page lacks, to say it once in the response."""

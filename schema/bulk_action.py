@@ -49,7 +49,9 @@ class BulkAction(Node):
     failure_count: int = column(description="For how many it did not.")
     created_at: DateTime = column(description="When it was created.")
     completed_at: DateTime | None = column(description="When it was done.")
-    user: Viewer | None = edge(environments.user_by_id, "user_id", description="Who created it, if a person did.")
+    user: Viewer | None = edge(
+        environments.user_by_id, "user_id", secret=True, description="Who created it, if a person did."
+    )
     filter: JSON | None = column("params", description="Which runs it concerns, as the platform keeps it.")
     environment: Annotated["Environment", strawberry.lazy("schema.environment")] | None = edge(
         environments.by_id, "environment_id", description="Where its runs are."

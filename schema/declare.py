@@ -34,8 +34,8 @@ from resolvers.nodes import node
 from resolvers.summary import FOLLOWED, Summary
 from store.records import UNKNOWN
 
-DECLARATION, NEEDS, SECRET = "runatlas", "needs", "secret"
-"""What a field's metadata says: how it is read, which types a limited credential must read, that none shows it all."""
+DECLARATION, NEEDS, SECRET, WRITES = "runatlas", "needs", "secret", "writes"
+"""What a field's metadata says: how it is read, and what a limited credential must be able to do; see `edge`."""
 
 T = TypeVar("T")
 
@@ -92,15 +92,22 @@ def edge(  # noqa: PLR0913  a declaration names what differs
     missing: Callable[[], Exception] | None = None,
     needs: tuple[str, ...] = (),
     secret: bool = False,
+    writes: str | None = None,
 ) -> Any:  # noqa: ANN401
     """Declare a relation: loaded by `kind` with the record's `key`, null if that is null. `always`: there is one.
 
-    A limited credential must be able to read all of one of the types that it `needs`; a `secret` is not for the public.
+    A limited credential must be able to read all of one of the types that it `needs`. A `secret` is not for the public.
+    What it shows may be as good as to write the record, under the name of the type that it `writes`.
     """
     return strawberry.field(
         description=description,
         directives=[SemanticNonNull()] if always else [],
-        metadata={DECLARATION: Edge(kind, key, part, attribute, missing), NEEDS: needs, SECRET: secret},
+        metadata={
+            DECLARATION: Edge(kind, key, part, attribute, missing),
+            NEEDS: needs,
+            SECRET: secret,
+            WRITES: writes,
+        },
     )
 
 
@@ -212,7 +219,7 @@ def _guarded(declared: StrawberryField, resolve: Any) -> Any:  # noqa: ANN401  g
     """Return a resolver that refuses what the viewer's credential does not reach, for columns refuse by themselves."""
     name = declared.python_name
     needs = tuple(Resource(type_) for type_ in declared.metadata.get(NEEDS, ()))
-    secret = declared.metadata.get(SECRET, False)
+    secret, writes = declared.metadata.get(SECRET, False), declared.metadata.get(WRITES)
     followed = name in FOLLOWED
 
     def guarded(record: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:  # noqa: ANN401
@@ -221,7 +228,9 @@ def _guarded(declared: StrawberryField, resolve: Any) -> Any:  # noqa: ANN401  g
         if needs:
             info.context.viewer.need(*needs)
         if secret and info.context.viewer.scope.is_public:
-            raise ForbiddenError("what completes a token")
+            raise ForbiddenError("what is not for the public")
+        if writes:
+            info.context.viewer.need(Resource(writes, record.friendly_id), action="write")
         return resolve(record, info, **arguments)
 
     return guarded

@@ -62,7 +62,9 @@ async def _environment(
 
 
 async def _run_by_trace(info: strawberry.Info, trace_id: TraceId) -> RunRecord | None:
-    record: RunRecord | None = required(await info.context.viewer.load(runs.by_trace, trace_id))
+    record: RunRecord | None = required(
+        await info.context.viewer.load(runs.by_trace, trace_id), "the run of this trace"
+    )
     return record
 
 

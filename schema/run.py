@@ -186,11 +186,15 @@ class DebugInfo:
         description="How many runs of its environment may execute at once.",
     )
     queue_current_concurrency: int | None = edge(
-        runs.executing, "queue.address", description="How many of its queue execute now, on all shards, up to 10,000."
+        runs.executing,
+        "queue.address",
+        needs=("runs", "tasks"),
+        description="How many of its queue execute now, on all shards, up to 10,000.",
     )
     env_current_concurrency: int | None = edge(
         runs.executing,
         "everywhere",
+        needs=("runs", "tasks"),
         description="How many of its environment execute now, on all shards, up to 10,000.",
     )
 

@@ -51,6 +51,7 @@ class Waitpoint(Node):
         callbacks.urls,
         "token",
         secret=True,
+        writes="waitpoints",
         description="Where a POST completes it, with no other credential; null if it is no token.",
     )
     idempotency_key: str | None = column(description="The key under which the caller created it.")

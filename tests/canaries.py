@@ -16,6 +16,8 @@ class Place:
 
     tenant: Tenant
     mark: str
+    far: str
+    """The mark of what is on the shard `new`; the control plane's rows have that of `legacy`."""
     rows: dict[str, list[str]] = field(default_factory=dict)
     relatives: list[str] = field(default_factory=list)
     """The parent and the child of each of its runs."""
@@ -37,10 +39,10 @@ class Linked:
 
 async def plant_place(federation: FederationUnderTest, mark: str, tenant: Tenant, strangers: Place | None) -> Place:
     """Plant a place: on each shard a family of runs; if there are strangers, one of them is tied to theirs."""
-    place = Place(tenant, mark)
+    place = Place(tenant, mark, f"far-{mark}"[::-1])
     here = replace(federation, tenant=tenant)
     place.keys = await _plant_control_plane(here, mark)
-    place.marks |= {mark, tenant.environment_id, tenant.api_key, *place.keys.values()}
+    place.marks |= {mark, place.far, tenant.environment_id, tenant.api_key, *place.keys.values()}
     await _plant_family(here, place, LEGACY, None)
     links = None
     if strangers is not None:
@@ -53,7 +55,7 @@ async def plant_place(federation: FederationUnderTest, mark: str, tenant: Tenant
 
 
 async def _plant_family(federation: FederationUnderTest, place: Place, shard: ShardKey, links: Linked | None) -> None:
-    mark, keys = place.mark, place.keys if links is None else links.keys
+    mark, keys = place.mark if shard == LEGACY else place.far, place.keys if links is None else links.keys
     batch = await federation.batch(shard, idempotencyKey=f"{mark}-{ids.mint_cuid()}", runIds=[])
     parent = await federation.run(shard, taskIdentifier=mark, queue=mark, runTags=[mark])
     text = f'"{mark}"'

@@ -140,6 +140,7 @@ async def test_a_public_token_with_anything_wrong_is_refused(federation: Federat
         "no audience": public_token(tenant, "read:all", aud=None),
         "no end": public_token(tenant, "read:all", exp=None),
         "an end that is no number": public_token(tenant, "read:all", exp="tomorrow"),
+        "an end in words": public_token(tenant, "read:all", exp=str(soon)),
         "not public": public_token(tenant, "read:all", pub=False),
         "not said to be public": public_token(tenant, "read:all", pub=None),
         "public by another name": public_token(tenant, "read:all", pub="true"),
@@ -155,6 +156,10 @@ async def test_a_public_token_with_anything_wrong_is_refused(federation: Federat
     }
     answers = {name: await look(federation, authorization=f"Bearer {token}") for name, token in wrong.items()}
     assert {name: answer for name, answer in answers.items() if answer != "the public access token is not valid"} == {}
+    endless = public_token(tenant, "read:all", exp=10**400)
+    assert await look(federation, authorization=f"Bearer {endless}") == here(federation)
+    ahead = public_token(tenant, "read:all", iat=int(time.time()) + 5)
+    assert await look(federation, authorization=f"Bearer {ahead}") == here(federation)
     ended = public_token(tenant, "read:all", exp=int(time.time()) - 1)
     assert await look(federation, authorization=f"Bearer {ended}") == "the public access token has expired"
 
@@ -213,7 +218,7 @@ async def test_a_previews_key_needs_a_branch_and_a_developments_may_have_one(fed
     for name in ("feat/x", "refs/heads/feat/x"):
         found = await look(federation, authorization=key, x_trigger_branch=name)
         assert found == {"environment": {"id": f"env_{branch}"}}
-    assert federation.queries == {CONTROL_PLANE: 0} or not federation.statements
+    assert not federation.statements
     for name in ("gone", "nope", "default", "x" * 2_000):
         assert isinstance(await look(federation, authorization=key, x_trigger_branch=name), str), name
 
@@ -221,7 +226,7 @@ async def test_a_previews_key_needs_a_branch_and_a_developments_may_have_one(fed
     for wanted, expected in ((None, root), ("default", root), ("feat/x", branch)):
         headers = {} if wanted is None else {"x_trigger_branch": wanted}
         assert await look(federation, authorization=key, **headers) == {"environment": {"id": f"env_{expected}"}}
-    assert federation.queries == {CONTROL_PLANE: 2}, "whose key, and which branch"
+    assert federation.queries == {CONTROL_PLANE: 1}, "which branch; whose key was known"
     production = f"Bearer {federation.tenant.api_key}"
     assert await look(federation, authorization=production, x_trigger_branch="feat/x") == here(federation)
 
@@ -357,6 +362,7 @@ async def test_an_additional_key_does_what_its_scopes_say(with_additional_keys: 
     keys = {}
     kinds: dict[str, dict[str, Any]] = {
         "good": {"scopes": ["read:waitpoints"]},
+        "that writes": {"scopes": ["write:waitpoints"]},
         "revoked": {"revokedAt": now},
         "expired": {"expiresAt": now - timedelta(seconds=1)},
         "of no scopes": {"scopes": None, "expiresAt": now + timedelta(hours=1)},
@@ -373,13 +379,17 @@ async def test_an_additional_key_does_what_its_scopes_say(with_additional_keys: 
     for name in ("revoked", "expired"):
         assert await look(federation, authorization=keys[name]) == "the secret key is not valid"
     run, token = await federation.run(LEGACY), await federation.waitpoint(LEGACY)
-    query = "query ($run: ID!, $token: ID!) { run(id: $run) { id } waitpoint(id: $token) { callbackUrl } }"
-    answer = await federation.answer(
-        query, key=keys["good"].removeprefix("Bearer "), run=f"run_{run}", token=f"waitpoint_{token}"
-    )
-    assert answer["data"]["run"] is None
-    assert answer["errors"][0]["extensions"] == {"code": "FORBIDDEN"}
-    assert answer["data"]["waitpoint"]["callbackUrl"], "a key is not in the hands of the public"
+    query = "query ($run: ID!, $token: ID!) { run(id: $run) { id } waitpoint(id: $token) { id callbackUrl } }"
+    for name, urls in (("good", 0), ("that writes", 1)):
+        answer = await federation.answer(
+            query, key=keys[name].removeprefix("Bearer "), run=f"run_{run}", token=f"waitpoint_{token}"
+        )
+        assert answer["data"]["run"] is None
+        assert answer["data"]["waitpoint"]["id"] == f"waitpoint_{token}"
+        assert {error["extensions"]["code"] for error in answer["errors"]} == {"FORBIDDEN"}
+        assert (answer["data"]["waitpoint"]["callbackUrl"] is not None) is bool(urls), (
+            "who has it can complete the token"
+        )
 
 
 async def test_where_there_are_no_additional_keys_one_is_not_valid(federation: FederationUnderTest) -> None:

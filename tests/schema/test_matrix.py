@@ -84,6 +84,8 @@ class Asker:
     sees: tuple[str, ...]
     is_refused: bool = False
     is_limited: bool = False
+    hidden: tuple[str, ...] = ()
+    """Marks of rows that they see, and that the scopes of their credential do not reach."""
 
 
 @dataclass
@@ -126,7 +128,8 @@ async def plant_world(federation: FederationUnderTest) -> World:
             mine.environment_id,
         )
     world = World(federation, places, {})
-    run = places["own"].rows["Run"][0]
+    own = places["own"]
+    run = own.rows["Run"][0]
     world.askers = {
         "nobody": Asker({"Authorization": ""}, (), is_refused=True),
         "key": Asker(bearer(mine.api_key), ("own",)),
@@ -135,8 +138,12 @@ async def plant_world(federation: FederationUnderTest) -> World:
         "key of another environment": Asker(bearer(beside.api_key), ("beside",)),
         "key of another organization": Asker(bearer(foreign.tenant.api_key), ("foreign",)),
         "public token of everything": Asker(world.token("own", "read:all"), ("own",)),
-        "public token of one run": Asker(world.token("own", f"read:runs:{run}"), ("own",), is_limited=True),
-        "public token of something else": Asker(world.token("own", "read:deployments"), ("own",), is_limited=True),
+        "public token of one run": Asker(
+            world.token("own", f"read:runs:{run}"), ("own",), is_limited=True, hidden=(own.far,)
+        ),
+        "public token of something else": Asker(
+            world.token("own", "read:deployments"), ("own",), is_limited=True, hidden=(own.mark, own.far)
+        ),
         "public token that has expired": Asker(world.token("own", "read:all", exp=1), (), is_refused=True),
         "public token that another signed": Asker(
             world.token("own", "read:all", key=foreign.tenant.api_key), (), is_refused=True
@@ -153,7 +160,7 @@ async def post(client: httpx.AsyncClient, asker: Asker, query: str, variables: d
 
 def leaks(world: World, asker: Asker, text: str) -> list[str]:
     """Return the marks of places in an answer that are not the asker's to see."""
-    return [
+    return [f"out of scope: {mark}" for mark in asker.hidden if mark in text] + [
         f"{name}: {mark}"
         for name, place in world.places.items()
         if name not in asker.sees
@@ -276,7 +283,7 @@ async def test_an_answer_holds_nothing_but_the_askers_own(federation: Federation
                 leaked += [f"{name} asked {query} and saw {leak}" for leak in leaks(world, asker, response.text)]
                 if kind and where in asker.sees and not asker.is_limited:
                     assert body["data"]["node"] is not None, (name, query, body)
-                    shown += world.places[where].mark in response.text
+                    shown += world.places[where].mark in response.text or world.places[where].far in response.text
     assert not leaked, leaked[:20]
     assert asked > 2_000
     assert shown > 200, "the marks are seen by whom they belong to"
@@ -349,6 +356,37 @@ async def test_an_environments_lists_need_the_scopes_that_are_said(federation: F
                 body = (await post(client, asker, f"{{ environment {{ {part} }} }}")).json()
                 refused = [error["extensions"]["code"] for error in body.get("errors", ())]
                 assert refused == ([] if scope in rule.split(" or ") else ["FORBIDDEN"]), (name, scope, body)
+
+
+async def test_an_attempt_is_shown_with_its_run_or_not_at_all(federation: FederationUnderTest) -> None:
+    world = await plant_world(federation)
+    own = world.places["own"]
+    query = "query ($id: ID!) { node(id: $id) { ... on Attempt { output { json } error { message } } } }"
+    async with federation.client() as client:
+        for scopes in ([], ["read:deployments"], [f"read:runs:{own.rows['Run'][1]}"]):
+            asker = Asker(bearer(public_token(own.tenant, *scopes)), ())
+            body = (await post(client, asker, query, {"id": own.rows["Attempt"][0]})).json()
+            assert body["data"] == {"node": None}
+            assert body["errors"][0]["extensions"] == {"code": "FORBIDDEN"}
+        asker = Asker(bearer(public_token(own.tenant, f"read:runs:{own.rows['Run'][0]}")), ())
+        body = (await post(client, asker, query, {"id": own.rows["Attempt"][0]})).json()
+        assert body["data"]["node"]["output"] == {"json": own.mark}
+
+
+async def test_a_token_of_one_run_is_not_told_of_others_and_none_of_people(federation: FederationUnderTest) -> None:
+    world = await plant_world(federation)
+    run = world.places["own"].rows["Run"][0]
+    query = """query ($id: ID!) { runDebug(id: $id) { engine queueCurrentConcurrency envCurrentConcurrency }
+      run(id: $id) { bulkActions { user { email } } } }"""
+    async with federation.client() as client:
+        for scopes, refused in ((["read:all"], 1), ([f"read:runs:{run}", "read:tasks"], 1), ([f"read:runs:{run}"], 2)):
+            asker = Asker(bearer(public_token(world.places["own"].tenant, *scopes)), ())
+            body = (await post(client, asker, query, {"id": run})).json()
+            codes = [error["extensions"]["code"] for error in body["errors"]]
+            assert codes == ["FORBIDDEN"] * len(codes), body
+            counts = [error for error in body["errors"] if error["path"][0] == "runDebug"]
+            assert bool(counts) is (refused == 2), body
+            assert "@acme.test" not in json.dumps(body)
 
 
 async def test_a_token_narrows_a_list_to_what_it_may_read(federation: FederationUnderTest) -> None:
