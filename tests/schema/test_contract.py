@@ -60,6 +60,21 @@ def test_no_secret_has_a_name_in_the_schema() -> None:
     assert [name for name, _ in documented() if SECRETS.search(name)] == []
 
 
+def words(name: str) -> set[str]:
+    """Return the words that a name is made of."""
+    return {
+        word.lower() for part in re.split(r"\W", name) for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", part)
+    }
+
+
+def test_every_name_is_made_of_words_that_were_looked_at() -> None:
+    """A word that is new to the contract is one to look at: it may be the name of a secret."""
+    known = set((Path(__file__).parents[1] / "data" / "words.txt").read_text("utf-8").split())
+    used = {word for name, _ in documented() for word in words(name)}
+    assert used - known == set(), "look at them, then add them to tests/data/words.txt"
+    assert known - used == set(), "no longer used"
+
+
 def test_every_declared_attribute_is_one_of_the_record() -> None:
     """A plain field or a key that its record lacks would be found only when it is asked for."""
     checked = 0
