@@ -7,7 +7,7 @@ import json
 import re
 import time
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
@@ -95,13 +95,8 @@ class Authenticator:
             else await self._remembered(f"{token} {branch}", lambda: self._of_branch(scope, branch))
         )
 
-    async def _remembered(self, credential: str, ask: Any) -> Scope:  # noqa: ANN401  an async function of nothing
-        key = digest(credential)
-
-        async def scopes(_: Collection[str]) -> Mapping[str, Scope]:
-            return {key: await ask()}
-
-        return (await self._scopes.get([key], scopes))[key]
+    async def _remembered(self, credential: str, ask: Callable[[], Awaitable[Scope]]) -> Scope:
+        return await self._scopes.one(digest(credential), ask)
 
     async def _of_key(self, key: str) -> Scope:
         control_plane = self._federation.control_plane

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from resolvers.lists import narrowed_page
-from resolvers.loaders import Keyed, PageArguments
+from resolvers.loaders import Keyed, PageArguments, every
 from resolvers.viewer import Viewer
 from store.filters import BatchFilter
 from store.pages import Page
@@ -25,8 +25,7 @@ async def page(
 
 
 async def _errors(viewer: Viewer, batch_ids: Sequence[str]) -> Answers[list[BatchErrorRecord]]:
-    answers = await viewer.router.errors_by_batch(batch_ids, viewer.source)
-    return {batch_id: answers.get(batch_id, []) for batch_id in batch_ids}
+    return every(batch_ids, await viewer.router.errors_by_batch(batch_ids, viewer.source))
 
 
 async def _statuses(viewer: Viewer, batches: Sequence[BatchRecord]) -> Mapping[BatchRecord, list[StatusCount]]:

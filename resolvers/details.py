@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from resolvers.loaders import Keyed
+from resolvers.loaders import Keyed, every
 from resolvers.payloads import ErrorRecord, decode, decode_error, decode_metadata
 from resolvers.viewer import Viewer
 from store.errors import ShardError
@@ -77,8 +77,7 @@ async def _attempt_parts(viewer: Viewer, keys: Sequence[tuple[Address, str]]) ->
 
 
 async def _attempts(viewer: Viewer, run_ids: Sequence[str]) -> Answers[list[AttemptRecord]]:
-    answers = await viewer.router.attempts(viewer.seen, run_ids, viewer.source)
-    return {run_id: answers.get(run_id, []) for run_id in run_ids}
+    return every(run_ids, await viewer.router.attempts(viewer.seen, run_ids, viewer.source))
 
 
 async def _attempts_by_reference(viewer: Viewer, friendly_ids: Sequence[str]) -> Answers[AttemptRecord]:
@@ -114,8 +113,7 @@ def snapshots(size: int) -> Keyed[str, list[SnapshotRecord]]:
     """Return the kind of load that reads the last steps of a run, newest first, by its primary key."""
 
     async def ask(viewer: Viewer, run_ids: Sequence[str]) -> Answers[list[SnapshotRecord]]:
-        answers = await viewer.router.snapshots(run_ids, size, viewer.source)
-        return {run_id: answers.get(run_id, []) for run_id in run_ids}
+        return every(run_ids, await viewer.router.snapshots(run_ids, size, viewer.source))
 
     return Keyed("run.snapshots", ask, size)
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
 from resolvers.errors import BadInputError
-from resolvers.loaders import Keyed
+from resolvers.loaders import Keyed, every
 from resolvers.viewer import Viewer
 from store.control_plane import Name
 from store.errors import ShardError
@@ -76,8 +76,7 @@ async def _of_organization(
     viewer: Viewer, organization_ids: Sequence[str]
 ) -> Mapping[str, list[ProjectRecord] | ShardError]:
     if (own := viewer.scope.environment) is None:
-        found = await viewer.control_plane.projects_by_organization(organization_ids)
-        return {id_: found.get(id_, []) for id_ in organization_ids}
+        return every(organization_ids, await viewer.control_plane.projects_by_organization(organization_ids))
     (project,) = await viewer.load_many(project_by_id, [own.project_id])
     if isinstance(project, ShardError):
         return dict.fromkeys(organization_ids, project)
@@ -95,9 +94,8 @@ def _own(parents: Sequence[str], place: str, own: T | None) -> dict[str, list[T]
     return {id_: [own] if own is not None and getattr(own, place) == id_ else [] for id_ in parents}
 
 
-async def _tasks(viewer: Viewer, environment_ids: Sequence[str]) -> Mapping[str, list[str]]:
-    found = await viewer.control_plane.task_identifiers(environment_ids)
-    return {id_: found.get(id_, []) for id_ in environment_ids}
+async def _tasks(viewer: Viewer, environment_ids: Sequence[str]) -> Mapping[str, list[str] | ShardError]:
+    return every(environment_ids, await viewer.control_plane.task_identifiers(environment_ids))
 
 
 tasks: Keyed[str, list[str]] = Keyed("environment.taskIdentifiers", _tasks)

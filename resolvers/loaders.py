@@ -13,6 +13,7 @@ from aiodataloader import DataLoader
 
 from resolvers.errors import BadInputError
 from store.errors import ShardError
+from store.memory import seen
 from store.pages import Feed, Page, Window
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+T = TypeVar("T")
 
 DEFAULT_PAGE = 25
 LARGEST_PAGE = 100
@@ -121,7 +123,7 @@ class Loader(DataLoader[K, Any], Generic[K, V]):
         answer = super().load(key)
         if answer.done():
             return answer
-        answer.add_done_callback(_seen)
+        answer.add_done_callback(seen)
         return asyncio.shield(answer)
 
     async def batch_load_fn(self, keys: list[K]) -> list[Any]:
@@ -146,7 +148,8 @@ class Loader(DataLoader[K, Any], Generic[K, V]):
         return values
 
 
-def _seen(answer: "asyncio.Future[Any]") -> None:
-    """Mark the error of an answer as seen: whoever waits has it from the shield."""
-    if not answer.cancelled():
-        answer.exception()
+def every(
+    keys: Sequence[K], lists: Mapping[K, list[T]] | Mapping[K, list[T] | ShardError]
+) -> dict[K, list[T] | ShardError]:
+    """Return a list for every key: the one that has no rows is empty, not absent."""
+    return {key: lists.get(key, []) for key in keys}

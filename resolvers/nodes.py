@@ -1,6 +1,7 @@
 """Any object by its id: the prefix says which kind it is."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from resolvers import batches, details, environments, runs, waitpoints
@@ -9,14 +10,17 @@ from resolvers.loaders import LARGEST_PAGE, Keyed
 from resolvers.summary import required
 from resolvers.viewer import Viewer
 from store.ids import body, can_exist
-from store.records import AttemptRecord
 
 
 class _Kind(NamedTuple):
-    """A kind of load, and how a friendly id becomes its key."""
+    """A kind of load, and how a friendly id becomes its key.
+
+    What is shown only with something that it is a part of, says with what: that one's kind, and where its key stands.
+    """
 
     load: Keyed[str, Any]
     key: Callable[[str], str]
+    part_of: tuple[Keyed[str, Any], Callable[[Any], str]] | None = None
 
 
 _KINDS = {
@@ -24,7 +28,7 @@ _KINDS = {
     "batch": _Kind(batches.by_reference, str),
     "waitpoint": _Kind(waitpoints.by_reference, str),
     "bulk": _Kind(details.bulk_actions, str),
-    "attempt": _Kind(details.attempt_by_id, str),
+    "attempt": _Kind(details.attempt_by_id, str, (runs.by_reference, attrgetter("run_id"))),
     "env": _Kind(environments.by_id, body),
     "project": _Kind(environments.project_by_id, body),
     "org": _Kind(environments.organization_by_id, body),
@@ -41,8 +45,9 @@ async def node(viewer: Viewer, id_: str, only: str | None = None) -> Any:  # noq
     if kind is None or not separator or not rest or only not in (None, prefix) or not can_exist(id_):
         return None
     record = required(await viewer.load(kind.load, kind.key(id_)))
-    if isinstance(record, AttemptRecord) and viewer.scope.ability.is_limited:
-        required(await viewer.load(runs.by_reference, record.run_id))
+    if record is not None and kind.part_of is not None and viewer.scope.ability.is_limited:
+        whole, key = kind.part_of
+        required(await viewer.load(whole, key(record)))
     return record
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from resolvers.filters import text
 from resolvers.lists import narrowed_page
-from resolvers.loaders import Keyed, Listed, PageArguments
+from resolvers.loaders import Keyed, Listed, PageArguments, every
 from resolvers.payloads import Payload, decode
 from resolvers.viewer import Viewer
 from store.errors import ShardError
@@ -70,8 +70,7 @@ async def _completions(
 
 
 async def _blocks(viewer: Viewer, run_ids: Sequence[str]) -> Answers[list[BlockRecord]]:
-    answers = await viewer.router.blocks(run_ids, viewer.source)
-    return {run_id: answers.get(run_id, []) for run_id in run_ids}
+    return every(run_ids, await viewer.router.blocks(run_ids, viewer.source))
 
 
 async def _of_runs(

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, FromClause, Row, Select, and_, any_, func,
 
 from store.memory import Memory
 from store.pages import Feed, Page, Window, merge
-from store.queries import Identified, bytewise, cut, each, is_one_of, rows_of_each, text_array
+from store.queries import Friendly, Identified, bytewise, cut, each, is_one_of, rows_of_each, text_array
 from store.records import (
     BulkActionRecord,
     DeploymentRecord,
@@ -47,6 +47,7 @@ CONTROL_PLANE = "control plane"
 
 
 R = TypeVar("R", bound=Identified)
+F = TypeVar("F", bound=Friendly)
 T = TypeVar("T")
 MOST_TASKS = 1_000
 MOST_LISTED = 500
@@ -207,9 +208,11 @@ class ControlPlane:
         found = await self._first(statement, UserRecord._make)
         return None if found is None else Membership(found, await self._places_of(found.id))
 
-    async def _first(self, statement: Select[Any], make: Callable[[Row[Any]], T]) -> T | None:
-        """Return the first row that the primary has, made into something, or None."""
-        found = await self._ask(statement, make, ReadFrom.PRIMARY)
+    async def _first(
+        self, statement: Select[Any], make: Callable[[Row[Any]], T], source: ReadFrom = ReadFrom.PRIMARY
+    ) -> T | None:
+        """Return the first row that there is, made into something, or None."""
+        found = await self._ask(statement, make, source)
         return found[0] if found else None
 
     def forget_environment(self, environment_id: str) -> None:
@@ -258,15 +261,14 @@ class ControlPlane:
 
     async def organization_named(self, slug: str) -> OrganizationRecord | None:
         """Return the organization of that slug, or None."""
-        found = await self._ask(_ORGANIZATIONS.where(organization.c.slug == slug), OrganizationRecord._make)
-        return found[0] if found else None
+        statement = _ORGANIZATIONS.where(organization.c.slug == slug)
+        return await self._first(statement, OrganizationRecord._make, ReadFrom.REPLICA)
 
     async def project_named(self, organization_slug: str, slug: str | None, ref: str | None) -> ProjectRecord | None:
         """Return an organization's project of that slug, or of that ref if no slug is given, or None."""
         named = project.c.external_ref == ref if slug is None else project.c.slug == slug
         statement = _PROJECTS.where(organization.c.slug == organization_slug, named)
-        found = await self._ask(statement, ProjectRecord._make)
-        return found[0] if found else None
+        return await self._first(statement, ProjectRecord._make, ReadFrom.REPLICA)
 
     async def environments_named(self, names: Collection[Name]) -> dict[Name, list[EnvironmentRecord]]:
         """Return environments by the slugs of organization, project and environment.
@@ -276,7 +278,7 @@ class ControlPlane:
         """
 
         async def ask(misses: Collection[Name]) -> dict[Name, list[EnvironmentRecord]]:
-            wanted = each(*(list(slugs) for slugs in zip(*misses, strict=True)))
+            wanted = each(*zip(*misses, strict=True))
             slugs = (organization.c.slug, project.c.slug, environment.c.slug)
             statement = _ENVIRONMENTS.add_columns(*(slug.label(None) for slug in slugs)).join(
                 wanted, and_(*(slug == given for slug, given in zip(slugs, wanted.c, strict=True)))
@@ -347,7 +349,7 @@ class ControlPlane:
 
     async def queue_limits(self, addresses: Collection[tuple[str, str]]) -> dict[tuple[str, str], QueueLimits]:
         """Return what is known of queues, by environment and name; never from memory: people pause them."""
-        address = each(*(list(texts) for texts in zip(*addresses, strict=True)))
+        address = each(*zip(*addresses, strict=True))
         c = task_queue.c
         statement = select(*columns(task_queue, QueueLimits._fields)).join(
             address, (c.environment_id == address.c.id) & (c.name == address.c.more_1)
@@ -370,14 +372,12 @@ class ControlPlane:
     async def schedules(self, references: Collection[str]) -> dict[str, ScheduleRecord]:
         """Return schedules, by friendly id (``sched_...``) and by primary key."""
         statement = select(*columns(schedule, ScheduleRecord._fields)).where(is_one_of(references, schedule))
-        found = await self._ask(statement, ScheduleRecord._make)
-        return {reference: record for record in found for reference in (record.id, record.friendly_id)}
+        return _by_reference(await self._ask(statement, ScheduleRecord._make))
 
     async def bulk_actions(self, references: Collection[str]) -> dict[str, BulkActionRecord]:
         """Return bulk actions, by friendly id (``bulk_...``) and by primary key."""
         statement = select(*_BULK_ACTION).where(is_one_of(references, bulk_action))
-        found = await self._ask(statement, BulkActionRecord._make)
-        return {reference: record for record in found for reference in (record.id, record.friendly_id)}
+        return _by_reference(await self._ask(statement, BulkActionRecord._make))
 
     async def bulk_actions_by_environment(
         self, feeds: Mapping[str, Feed], window: Window
@@ -431,6 +431,11 @@ class ControlPlane:
 
         database = self.primary if source is ReadFrom.PRIMARY else self.replica
         return await database.read(query, CONTROL_PLANE)
+
+
+def _by_reference(records: Collection[F]) -> dict[str, F]:
+    """Return records by friendly id and by primary key."""
+    return {reference: record for record in records for reference in (record.id, record.friendly_id)}
 
 
 def _listed(user_id: str) -> tuple[ColumnElement[bool], ...]:

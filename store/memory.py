@@ -6,7 +6,7 @@ rules (``controlPlaneResolver.server.ts``); unlike there, what is forgotten duri
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cachetools import TTLCache
 
@@ -42,10 +42,18 @@ class Memory(Generic[K, V]):
             task = asyncio.ensure_future(self._ask(misses, ask))
             waiting.update(dict.fromkeys(misses, task))
             self._asking.update(dict.fromkeys(misses, task))
-            task.add_done_callback(_seen)
+            task.add_done_callback(seen)
         for key, task in waiting.items():
             answers[key] = (await asyncio.shield(task)).get(key)
         return {key: answer for key, answer in answers.items() if answer is not None}
+
+    async def one(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:
+        """Return the answer to one key. Raises what `ask` raises."""
+
+        async def of_key(_: Collection[K]) -> Mapping[K, V]:
+            return {key: await ask()}
+
+        return (await self.get([key], of_key))[key]
 
     async def _ask(
         self, keys: Collection[K], ask: Callable[[Collection[K]], Awaitable[Mapping[K, V]]]
@@ -75,7 +83,7 @@ class Memory(Generic[K, V]):
         self._asking.clear()
 
 
-def _seen(task: "asyncio.Task[Mapping[K, V]]") -> None:
-    """Mark the error of a task as seen: whoever waits has it from the shield."""
-    if not task.cancelled():
-        task.exception()
+def seen(done: "asyncio.Future[Any]") -> None:
+    """Mark the error of something as seen: whoever still waits for it has it from elsewhere."""
+    if not done.cancelled():
+        done.exception()

@@ -57,12 +57,16 @@ class Identified(Protocol):
         """Primary key."""
 
 
-class Owned(Identified, Protocol):
-    """A record that has a friendly id too, and belongs to an environment."""
+class Friendly(Identified, Protocol):
+    """A record that has a friendly id too."""
 
     @property
     def friendly_id(self) -> str:
         """Friendly id."""
+
+
+class Owned(Friendly, Protocol):
+    """A record that belongs to an environment."""
 
     @property
     def environment_id(self) -> str | None:

@@ -377,6 +377,10 @@ class Router:
         A key that is found is answered, whatever other shards said; one that is not, is an error if any shard of its
         route failed.
         """
+
+        def for_keys(asked: Collection[str]) -> Query[Mapping[str, T]]:
+            return lambda shard, connection: query(shard, connection, asked)
+
         answers: Answers[T] = {}
         routes = {key: route(key) for key in keys if ids.can_exist(key)}
         remaining = {key: shards for key, shards in routes.items() if shards}
@@ -386,7 +390,7 @@ class Router:
             wanted: dict[ShardKey, list[str]] = {}
             for key, shards in remaining.items():
                 wanted.setdefault(shards[0], []).append(key)
-            legs = await asyncio.gather(*(self._leg(shard, source, query, of) for shard, of in wanted.items()))
+            legs = await asyncio.gather(*(self._ask(shard, for_keys(of), source) for shard, of in wanted.items()))
             for (_, asked), leg in zip(wanted.items(), legs, strict=True):
                 answers.update(dict.fromkeys(asked, leg) if isinstance(leg, ShardError) else leg)
             remaining = {
@@ -396,12 +400,11 @@ class Router:
             }
         return answers
 
-    async def _leg(
-        self, key: ShardKey, source: ReadFrom, query: KeyedQuery[T], keys: Collection[str]
-    ) -> Mapping[str, T] | ShardError:
+    async def _ask(self, key: ShardKey, query: Query[T], source: ReadFrom) -> Answer[T]:
+        """Ask one shard. Its failure is an answer too."""
         shard = self.shards[key]
         try:
-            return await shard.read(lambda connection: query(shard, connection, keys), source)
+            return await shard.read(lambda connection: query(shard, connection), source)
         except ShardError as error:
             return error
 
@@ -410,14 +413,7 @@ class Router:
 
         Raises the first failure if no shard answered: nothing is known then.
         """
-
-        async def ask(shard: Shard) -> Answer[T]:
-            try:
-                return await shard.read(lambda connection: query(shard, connection), source)
-            except ShardError as error:
-                return error
-
-        answers = await asyncio.gather(*(ask(self.shards[key]) for key in self.residency.precedence))
+        answers = await asyncio.gather(*(self._ask(key, query, source) for key in self.residency.precedence))
         legs = [answer for answer in answers if not isinstance(answer, ShardError)]
         failures = [answer for answer in answers if isinstance(answer, ShardError)]
         if failures and not legs:

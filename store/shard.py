@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from store.errors import ShardTimeoutError, ShardUnavailableError
+from store.memory import seen
 from store.residency import ShardKey
 from store.tables import Catalog
 
@@ -141,7 +142,7 @@ class Database:
         """Cancel work without waiting for its end: the driver takes two seconds to part from a server that hangs."""
         self.abandoned.add(work)
         work.add_done_callback(self.abandoned.discard)
-        work.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+        work.add_done_callback(seen)
         work.cancel()
 
     async def _twice(self, query: Callable[[ReadConnection], Awaitable[T]], role: str) -> T:

@@ -5,8 +5,10 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
+from store.control_plane import CONTROL_PLANE
 from store.errors import ShardUnavailableError
 from store.memory import Memory
+from tests.federation import FederationUnderTest
 
 
 class Source:
@@ -107,3 +109,33 @@ async def test_nothing_is_remembered_for_no_time_and_the_oldest_makes_room() -> 
             await memory.get(["b"], source.ask)
             await memory.get(["a"], source.ask)
         assert len(source.calls) == expected
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_what_the_control_plane_forgets_is_read_anew(
+    federation: FederationUnderTest,
+    whole: bool,  # noqa: FBT001
+) -> None:
+    control_plane, tenant = federation.federation.control_plane, federation.tenant
+
+    async def look() -> tuple[bool, bool, str]:
+        by_id = await control_plane.environments([tenant.environment_id])
+        by_name = await control_plane.environments_named([tenant.slugs])
+        organizations = await control_plane.organizations([tenant.organization_id])
+        return (
+            by_id[tenant.environment_id].paused,
+            by_name[tenant.slugs][0].paused,
+            organizations[tenant.organization_id].title,
+        )
+
+    assert await look() == (False, False, "Acme")
+    connection = federation.connections[CONTROL_PLANE]
+    await connection.execute('UPDATE "RuntimeEnvironment" SET paused = true WHERE id = $1', tenant.environment_id)
+    await connection.execute('UPDATE "Organization" SET title = $2 WHERE id = $1', tenant.organization_id, "Acme Ltd")
+    assert await look() == (False, False, "Acme"), "it is remembered"
+    if whole:
+        control_plane.forget_organization(tenant.organization_id)
+        assert await look() == (True, True, "Acme Ltd")
+    else:
+        control_plane.forget_environment(tenant.environment_id)
+        assert await look() == (True, True, "Acme")
