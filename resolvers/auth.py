@@ -18,7 +18,7 @@ from resolvers.ability import Ability
 from resolvers.errors import UnauthenticatedError
 from resolvers.scope import Scope
 from resolvers.viewer import Viewer
-from store.control_plane import digest
+from store.credentials import digest
 from store.federation import Federation
 from store.ids import can_exist
 from store.memory import Memory
@@ -99,27 +99,27 @@ class Authenticator:
         return await self._scopes.one(digest(credential), ask)
 
     async def _of_key(self, key: str) -> Scope:
-        control_plane = self._federation.control_plane
+        credentials = self._federation.credentials
         if ADDITIONAL_KEY.fullmatch(key):
-            found = await control_plane.environment_by_additional_key(key)
+            found = await credentials.environment_by_additional_key(key)
             if found is None:
                 raise UnauthenticatedError(INVALID_KEY)
             return Scope.of_environment(found[0], Ability.of_scopes(found[1]))
-        environment = await control_plane.environment_by_api_key(key)
+        environment = await credentials.environment_by_api_key(key)
         if environment is None:
             raise UnauthenticatedError(INVALID_KEY)
         return Scope.of_environment(environment)
 
     async def _of_branch(self, root: Scope, name: str) -> Scope:
         (root_id,) = root.environment_ids
-        branch = await self._federation.control_plane.branch_named(root_id, name)
+        branch = await self._federation.credentials.branch_named(root_id, name)
         if branch is None:
             raise UnauthenticatedError("no branch of this environment has the name in x-trigger-branch")
         return Scope.of_environment(branch, root.ability)
 
     async def _of_public_token(self, token: str) -> Scope:
         environment_id = _subject(token)
-        found = await self._federation.control_plane.signers(environment_id)
+        found = await self._federation.credentials.signers(environment_id)
         if found is None:
             raise UnauthenticatedError(INVALID_TOKEN)
         environment, keys = found
@@ -128,16 +128,17 @@ class Authenticator:
         granted = [scope for scope in scopes if isinstance(scope, str)] if isinstance(scopes, list) else []
         unnamed = environment._replace(member_name=None)  # whose it is, is not for the public
         scope = Scope.of_environment(unnamed, Ability.of_scopes(granted))
-        return replace(scope, is_public=True, expires_at=claims["exp"])
+        once = digest(token) if claims.get("otu") is True else None
+        return replace(scope, is_public=True, one_time_token=once, expires_at=claims["exp"])
 
     async def _of_access_token(self, token: str) -> Scope:
-        membership = await self._federation.control_plane.membership_by_token(token)
+        membership = await self._federation.credentials.membership_by_token(token)
         if membership is None:
             raise UnauthenticatedError("the personal access token is not valid")
         return Scope.of_user(membership)
 
     async def _of_session(self, user_id: str) -> Scope:
-        membership = await self._federation.control_plane.membership_of(user_id)
+        membership = await self._federation.credentials.membership_of(user_id)
         if membership is None:
             raise UnauthenticatedError("the session has ended")
         return Scope.of_user(membership)

@@ -9,7 +9,7 @@ from resolvers.viewer import Viewer
 from store.filters import BatchFilter
 from store.pages import Page
 from store.records import RUN_STATUS, UNKNOWN, BatchErrorRecord, BatchRecord, StatusCount
-from store.router import Answers
+from store.shards import Answers
 
 
 async def _batches(viewer: Viewer, references: Sequence[str]) -> Answers[BatchRecord]:

@@ -9,7 +9,7 @@ from store.records import BulkActionRecord
 
 
 async def _listed(viewer: Viewer, feeds: Mapping[str, Feed], window: Window) -> Mapping[str, Page[BulkActionRecord]]:
-    return await viewer.control_plane.bulk_actions_by_environment(feeds, window)
+    return await viewer.control_plane.bulk_actions_by_environment(feeds, window, viewer.source)
 
 
 of_environment: Listed[BulkActionRecord] = Listed("environment.bulkActions", _listed)

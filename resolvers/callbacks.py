@@ -14,7 +14,7 @@ from store.records import TokenAddress
 
 async def _urls(viewer: Viewer, tokens: Sequence[TokenAddress]) -> Mapping[TokenAddress, str]:
     environments = dict.fromkeys(token.environment_id for token in tokens)
-    keys = await viewer.control_plane.signing_keys([id_ for id_ in environments if id_ in viewer.seen])
+    keys = await viewer.credentials.signing_keys([id_ for id_ in environments if id_ in viewer.seen])
     return {
         token: _url(viewer.origin, token.id, keys[token.environment_id])
         for token in tokens

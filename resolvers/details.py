@@ -17,7 +17,7 @@ from store.records import (
     SnapshotRecord,
     WorkerRecord,
 )
-from store.router import Answer, Answers
+from store.shards import Answer, Answers
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -101,7 +101,7 @@ async def _schedules(viewer: Viewer, references: Sequence[str]) -> Mapping[str, 
 
 
 async def _bulk_actions(viewer: Viewer, references: Sequence[str]) -> Mapping[str, BulkActionRecord]:
-    return _within(await viewer.control_plane.bulk_actions(references), "environment_id", viewer.seen)
+    return _within(await viewer.control_plane.bulk_actions(references, viewer.source), "environment_id", viewer.seen)
 
 
 def _within(found: Mapping[str, V], place: str, seen: Collection[str]) -> dict[str, V]:

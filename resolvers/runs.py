@@ -15,7 +15,7 @@ from store.filters import RunFilter, raw_statuses
 from store.ids import can_exist
 from store.pages import Feed, Page, Window
 from store.records import EXECUTING, CountRecord, RunRecord
-from store.router import Answers
+from store.shards import Answers
 
 MOST_COUNTED = 10_000
 MOST_RESULTS = 1_000

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from resolvers.ability import EVERYTHING, Ability
-from store.control_plane import Membership
+from store.credentials import Membership
 from store.records import EnvironmentRecord, UserRecord
 
 
@@ -22,6 +22,8 @@ class Scope:
     """What may be done with those rows."""
     is_public: bool = False
     """Whether the credential is in the hands of the public: then it is shown no other credential."""
+    one_time_token: str | None = None
+    """The hash of the credential, if it may trigger once."""
     expires_at: float | None = None
     """When the credential ends, in seconds since 1970; None if that is not known."""
 

@@ -10,10 +10,11 @@ from resolvers.errors import ForbiddenError
 from resolvers.loaders import Keyed, Loader
 from resolvers.scope import Scope
 from resolvers.summary import shown
-from store.errors import ShardError
+from store.errors import ReadOnlyError, ShardError
 from store.federation import Federation
 from store.pages import Page
 from store.shard import ReadFrom
+from store.writing import Writing
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -28,6 +29,8 @@ class Viewer:
     def __init__(self, federation: Federation, scope: Scope, origin: str = "") -> None:
         self.router = federation.router
         self.control_plane = federation.control_plane
+        self.credentials = federation.credentials
+        self._writing = federation.writing
         self.scope, self.origin = scope, origin
         self.source = ReadFrom.REPLICA
         self.now = datetime.now(UTC).replace(tzinfo=None)
@@ -60,10 +63,21 @@ class Viewer:
         """Return what the viewer is shown of a loaded value: all of it, unless its credential is limited."""
         return shown(self.scope.ability, value) if self.scope.ability.is_limited else value
 
-    def need(self, *any_of: Resource, action: str = "read") -> None:
-        """Raise `ForbiddenError` unless the credential may read one of these, or do something else to it."""
-        if not self.scope.ability.allows(action, any_of):
+    def need(self, *any_of: Resource, action: str = "read", instead: str | None = None) -> None:
+        """Raise `ForbiddenError` unless the credential may read one of these, or do something else to it.
+
+        To do something may be allowed by another action too, `instead`.
+        """
+        ability = self.scope.ability
+        if not ability.allows(action, any_of) and not (instead and ability.allows(instead, any_of)):
             raise ForbiddenError(" or ".join(dict.fromkeys(resource.type for resource in any_of)), action)
+
+    @property
+    def writing(self) -> Writing:
+        """What writes. Raises `ReadOnlyError` where these databases have another master."""
+        if self._writing is None:
+            raise ReadOnlyError
+        return self._writing
 
     def note(self, page: Page[Any]) -> None:
         """Remember whose rows a page lacks, to say it once in the response."""

@@ -11,7 +11,7 @@ from store.errors import ShardError
 from store.filters import TokenFilter
 from store.pages import Feed, Page, Position, Window
 from store.records import BlockRecord, Completion, WaitpointRecord
-from store.router import Answers
+from store.shards import Answers
 
 
 async def _waitpoints(viewer: Viewer, references: Sequence[str]) -> Answers[WaitpointRecord]:

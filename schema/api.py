@@ -9,8 +9,10 @@ from strawberry.types import ExecutionContext
 from schema.declare import bind
 from schema.errors import DegradedShards, public
 from schema.limits import DOCUMENTS, Admission
+from schema.mutation import Mutation
 from schema.query import Query
 from schema.scalars import SCALARS
+from schema.user_error import CONCRETE
 
 TOKENS = 2_000
 """Most of a document."""
@@ -27,6 +29,8 @@ class Schema(strawberry.Schema):
 
 schema = Schema(
     query=Query,
+    mutation=Mutation,
+    types=CONCRETE,
     config=StrawberryConfig(scalar_map=SCALARS, sort_schema=True),
     extensions=[
         DegradedShards,

@@ -5,7 +5,8 @@ as well. No object of a GraphQL type is ever made: what travels through executio
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable
+import inspect
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from operator import attrgetter
@@ -31,7 +32,9 @@ from resolvers.ability import Resource
 from resolvers.errors import ForbiddenError
 from resolvers.loaders import Keyed, Listed, PageArguments
 from resolvers.nodes import node
+from resolvers.refusals import Refused, refusal_of
 from resolvers.summary import FOLLOWED, Summary
+from resolvers.viewer import Viewer
 from store.records import UNKNOWN
 
 DECLARATION, NEEDS, SECRET, WRITES = "runatlas", "needs", "secret", "writes"
@@ -119,6 +122,31 @@ def root(resolve: Callable[..., Any], *, description: str, always: bool = False,
         directives=[SemanticNonNull()] if always else [],
         metadata={NEEDS: needs},
     )
+
+
+def mutation(act: Callable[[Viewer, Any], Awaitable[Any]], given: type, *, description: str) -> Any:  # noqa: ANN401
+    """Declare a mutation: `act` gets the viewer and the input, and its payload is a record with `user_errors`.
+
+    A refusal becomes the payload's only user error. After it everything is read anew, from primaries.
+    """
+    payload = inspect.signature(act, eval_str=True).return_annotation
+
+    async def resolve(
+        info: strawberry.Info,
+        input: Annotated[given, strawberry.argument(description="What to do.")],  # type: ignore[valid-type]  # noqa: A002
+    ) -> Any:  # noqa: ANN401  a record of the payload
+        viewer: Viewer = info.context.viewer
+        try:
+            return await act(viewer, input)
+        except Exception as error:
+            refusal = refusal_of(error)
+            if refusal is None:
+                raise
+            return payload(user_errors=[Refused(refusal)])
+        finally:
+            viewer.wrote()
+
+    return root(resolve, description=description, always=True)
 
 
 def edges(kind: Keyed[Any, Any], key: str, *, description: str) -> Any:  # noqa: ANN401
@@ -246,7 +274,7 @@ def _plain_defaults(inputs: Iterable[GraphQLArgument | GraphQLInputField]) -> No
 
 
 def _resolve_type(record: object, _info: GraphQLResolveInfo[Any], _type: object) -> str:
-    return _TYPE_OF[record.of if isinstance(record, Summary) else type(record)]
+    return _TYPE_OF[record.of if isinstance(record, Summary | Refused) else type(record)]
 
 
 def _reader(attribute: str, kind: object) -> Callable[[Any, GraphQLResolveInfo[Any]], Any]:

@@ -9,7 +9,15 @@ from graphql import GraphQLError
 from strawberry.extensions import SchemaExtension
 
 from resolvers.errors import BadInputError, ForbiddenError, UnauthenticatedError
-from store.errors import BadCursorError, DanglingReferenceError, ShardTimeoutError, ShardUnavailableError
+from store.errors import (
+    BadCursorError,
+    DanglingReferenceError,
+    OutcomeUnknownError,
+    ReadOnlyError,
+    ShardError,
+    ShardTimeoutError,
+    ShardUnavailableError,
+)
 
 log = structlog.get_logger()
 LONGEST_SENTENCE = 280
@@ -22,6 +30,8 @@ CODES: dict[type[Exception], str] = {
     DanglingReferenceError: "NOT_FOUND",
     ShardUnavailableError: "SHARD_UNAVAILABLE",
     ShardTimeoutError: "SHARD_TIMEOUT",
+    OutcomeUnknownError: "SHARD_UNAVAILABLE",
+    ReadOnlyError: "READ_ONLY",
 }
 """Exception -> public code. Any other exception is masked."""
 
@@ -32,8 +42,10 @@ def extensions_of(error: Exception) -> dict[str, Any] | None:
     if code is None:
         return None
     extensions: dict[str, Any] = {"code": code}
-    if isinstance(error, ShardUnavailableError | ShardTimeoutError):
+    if isinstance(error, ShardError):
         extensions |= {"shard": error.shard, "retryable": error.retryable}
+    if isinstance(error, ReadOnlyError):
+        extensions["hint"] = error.hint
     return extensions
 
 

@@ -100,20 +100,20 @@ class RunOrder:
 
 async def runs_let_through(viewer: Viewer, given: RunFilter | None) -> RunNarrowing:
     """Return what the store narrows runs by."""
-    return RunNarrowing() if given is None else await filters.run_filter(viewer, **_plain(given))
+    return RunNarrowing() if given is None else await filters.run_filter(viewer, **plain(given))
 
 
 def batches_let_through(given: BatchFilter | None) -> BatchNarrowing:
     """Return what the store narrows batches by."""
-    return BatchNarrowing() if given is None else filters.batch_filter(**_plain(given))
+    return BatchNarrowing() if given is None else filters.batch_filter(**plain(given))
 
 
 def tokens_let_through(given: WaitpointFilter | None) -> TokenNarrowing:
     """Return what the store narrows tokens by."""
-    return TokenNarrowing() if given is None else filters.token_filter(**_plain(given))
+    return TokenNarrowing() if given is None else filters.token_filter(**plain(given))
 
 
-def _plain(given: object) -> dict[str, Any]:
+def plain(given: object) -> dict[str, Any]:
     """Return the fields of an input without anything of GraphQL: enums as texts, ranges as the store has them."""
     fields = {name: _value(value) for name, value in vars(given).items()}
     return {{"id": "id_"}.get(name, name): value for name, value in fields.items()}

@@ -9,6 +9,12 @@
     |- ShardError                a database could not answer; the row may exist
     |  |- ShardUnavailableError  it could not be reached
     |  |- ShardTimeoutError      it did not answer in time
+    |  |- OutcomeUnknownError    it did not say whether it kept a write
+    |- UniqueViolationError      another row has the key that a row was to be written under
+    |- MissingError              the row to write to is not there
+    |- StateError                the row is, in a state that forbids the write
+    |- LimitError                there is no room for more
+    |- ReadOnlyError             this deployment does not write
     |- ConfigurationError        runatlas cannot start like this; carries a hint
 """
 
@@ -45,6 +51,8 @@ class ShardError(StoreError):
 
     code: ClassVar[str]
     retryable: ClassVar[bool] = True
+    may_have_applied: ClassVar[bool] = False
+    """Whether what was to be written may have been written."""
 
     def __init__(self, shard: str, sentence: str = "") -> None:
         super().__init__(sentence)
@@ -71,6 +79,56 @@ class ShardTimeoutError(ShardError):
 
     def __init__(self, shard: str) -> None:
         super().__init__(shard, f"shard {shard!r} did not answer in time")
+
+
+class OutcomeUnknownError(ShardError):
+    """The connection was lost while the database committed: the write may have been kept, or not.
+
+    Every error from COMMIT is one. Repeating the write is safe only with its idempotency key.
+    """
+
+    code = "OUTCOME_UNKNOWN"
+    may_have_applied = True
+
+    def __init__(self, shard: str) -> None:
+        super().__init__(shard, f"shard {shard!r} did not say whether it kept the write")
+
+
+class UniqueViolationError(StoreError):
+    """A row of that key is there already. Nothing was written."""
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(f"there is a row already under {constraint}")
+        self.constraint = constraint
+
+
+class MissingError(StoreError):
+    """There is no row to write to, on any shard that could have it, or it is not the caller's."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"{kind} not found")
+        self.kind = kind
+
+
+class StateError(StoreError):
+    """The row is in a state that forbids the write; `status` is a run's stored one, if it is a run."""
+
+    def __init__(self, sentence: str, status: str | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class LimitError(StoreError):
+    """There is no room for more of something."""
+
+
+class ReadOnlyError(StoreError):
+    """This deployment does not write: another engine is the master of its databases."""
+
+    hint: ClassVar[str] = "set RUNATLAS_WRITES=postgres if no engine of the platform writes to these databases"
+
+    def __init__(self) -> None:
+        super().__init__("these databases are read only here")
 
 
 class ConfigurationError(StoreError):

@@ -7,8 +7,8 @@ database share one pool; two shards that are one database are refused.
 import asyncio
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Self, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 import asyncpg
 from sqlalchemy import Table, text
@@ -16,16 +16,25 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from store.control_plane import ControlPlane
+from store.credentials import Credentials
 from store.errors import ConfigurationError
+from store.migrations import made_by_us
 from store.residency import LEGACY
 from store.router import Router
+from store.settings import MintSettings
 from store.shard import CONNECT_SECONDS, Database, Shard
 from store.tables import CONTROL_PLANE as CONTROL_PLANE_TABLES
 from store.tables import additional_key
 from store.topology import Access, Topology
 from store.urls import DatabaseUrl
+from store.writing import Writing
 
 T = TypeVar("T")
+Writes: TypeAlias = Literal["postgres", "off"]
+"""What mutations do: write to the databases, or refuse."""
+
+LOCKS = 10
+"""How many keys may be held at once by one process."""
 
 
 class Identity(NamedTuple):
@@ -38,23 +47,29 @@ class Identity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Federation:
-    """Everything that resolvers ask: the shards through their router, and the control plane."""
+    """Everything that resolvers ask: the shards through their router, the control plane, and whose credentials are."""
 
     router: Router
     control_plane: ControlPlane
+    credentials: Credentials
+    writing: Writing | None = None
+    """What writes; None where these databases have another master."""
 
 
 @asynccontextmanager
-async def open_federation(
+async def open_federation(  # noqa: PLR0913  what a deployment may say
     topology: Topology,
     *,
     deadline: float = 5.0,
     cache_ttl: float = 30.0,
     cache_entries: int = 10_000,
     expect_split: bool = False,
+    writes: Writes | None = None,
+    mint: MintSettings | None = None,
 ) -> AsyncIterator[Federation]:
     """Open every database of a topology, check them, and close them at the end.
 
+    Without a word on `writes`, databases are written to if runatlas made all of them: others have another master.
     Raises `ConfigurationError` when one cannot be reached, lacks a table, or is another one under a second name.
     """
     async with _Pools(deadline) as pools:
@@ -67,22 +82,33 @@ async def open_federation(
             {spec.key: pair for spec, pair in zip(topology.shards, shards, strict=True)},
             expect_split=expect_split,
         )
-        yield Federation(
-            Router(
-                [
-                    Shard(spec.key, spec.catalog, pair.primary, pair.replica)
-                    for spec, pair in zip(topology.shards, shards, strict=True)
-                ],
-                topology.ksuid,
-            ),
-            ControlPlane(
-                control_plane.primary,
-                control_plane.replica,
-                cache_ttl,
-                cache_entries,
-                has_additional_keys=await _has(control_plane.primary, additional_key),
-            ),
+        router = Router(
+            [
+                Shard(spec.key, spec.catalog, pair.primary, pair.replica)
+                for spec, pair in zip(topology.shards, shards, strict=True)
+            ],
+            topology.ksuid,
         )
+        places = ControlPlane(control_plane.primary, control_plane.replica, cache_ttl, cache_entries)
+        writing = None
+        if writes == "postgres" or (writes is None and await _are_ours([control_plane, *shards])):
+            locks = await pools.locks(topology.control_plane.primary)
+            writing = Writing.over(router, places, locks, mint or MintSettings())
+        yield Federation(
+            router,
+            places,
+            Credentials(control_plane.primary, has_additional_keys=await _has(control_plane.primary, additional_key)),
+            writing,
+        )
+
+
+async def _are_ours(pairs: Iterable["_Pair"]) -> bool:
+    """Tell whether runatlas made all databases, and so is their only master."""
+    for pair in pairs:
+        async with pair.primary.engine.connect() as connection:
+            if not await made_by_us(connection):
+                return False
+    return True
 
 
 async def settled(*work: Coroutine[Any, Any, T]) -> list[T]:
@@ -139,6 +165,11 @@ class _Pools:
                     f"the other {identity.database!r} of {identity.cluster}",
                 )
         return _Pair(primary, replica, identity, access.primary.setting)
+
+    async def locks(self, url: DatabaseUrl) -> Database:
+        """Open a database once more, with few connections that are held for long."""
+        engine = await self._engines.enter_async_context(usable(replace(url, pool_size=LOCKS)))
+        return Database(engine, self._deadline, through_pooler=url.through_pooler)
 
     async def _open(self, url: DatabaseUrl, tables: Collection[Table]) -> tuple[Identity, Database]:
         engine = await self._engines.enter_async_context(usable(url))

@@ -1,21 +1,14 @@
-"""Keys to shards. The only module that sees more than one shard, and the one place where a read is routed.
+"""Keys to shards: every read of runs, batches and waitpoints. How shards are asked is `store.shards`."""
 
-Three ways to ask, and every public method is one of them: the shard that an id names and, for a batch, the others for
-what it misses (`_read_through`); all shards at once (`_everywhere`); all at once, merged into pages (`_pages`).
-"""
-
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, TypeAlias, TypeVar
-
-import structlog
+from typing import Any
 
 from store import ids
 from store.batches import batches_by_environment, batches_by_reference, errors_by_batch, listed_runs_by_batch
 from store.errors import BadCursorError, ShardError
-from store.pages import Feed, Page, Position, R, Window, merge
+from store.pages import Page, Position, Window
 from store.queries import Scope
 from store.records import (
     Address,
@@ -28,7 +21,6 @@ from store.records import (
     TagRecord,
     WaitpointRecord,
 )
-from store.residency import NEW, Residency, Route, ShardKey
 from store.runs import (
     Conditions,
     Parents,
@@ -46,7 +38,8 @@ from store.runs import (
     snapshots_by_run,
     statuses_by_batch,
 )
-from store.shard import ReadConnection, ReadFrom, Shard
+from store.shard import ReadFrom
+from store.shards import Answer, Answers, Feeds, Shards
 from store.tables import attempt, block, task_run
 from store.waitpoints import (
     blocks_by_run,
@@ -59,48 +52,25 @@ from store.waitpoints import (
     waitpoints_by_reference,
 )
 
-T = TypeVar("T")
-Answer: TypeAlias = T | ShardError
-Answers: TypeAlias = dict[str, Answer[T]]
-"""By key. A key without an entry is absent wherever it could be; an error means that a shard could not be asked.
 
-There may be more keys than were asked for: a row is known by its friendly id and by its primary key.
-"""
-
-Feeds: TypeAlias = Mapping[str, Feed]
-"""The lists of many parents, by the parent's primary key."""
-
-Query: TypeAlias = Callable[[Shard, ReadConnection], Awaitable[T]]
-Read: TypeAlias = Callable[[Collection[str], ReadFrom], Awaitable[Answers[T]]]
-KeyedQuery: TypeAlias = Callable[[Shard, ReadConnection, Collection[str]], Awaitable[Mapping[str, T]]]
-
-log = structlog.get_logger()
-
-
-class Router:
+class Router(Shards):
     """The federated store: every read of runs, batches and waitpoints, whichever shards they are on.
 
     A `scope`, or the environment of a feed, limits every answer; a foreign row and a missing one are the same answer.
     """
 
-    def __init__(self, shards: Sequence[Shard], ksuid: ShardKey = NEW) -> None:
-        self.shards = {shard.key: shard for shard in shards}
-        self.residency = Residency(tuple(self.shards), ksuid)
-        if len(self.shards) != len(shards) or len({id(shard.primary) for shard in shards}) != len(shards):
-            raise ValueError("shards must be distinct, in name and in database")
-
     async def runs(self, scope: Scope, references: Collection[str], source: ReadFrom) -> Answers[RunRecord]:
         """Return runs by friendly id or primary key: from the one shard that each id names."""
-        return await self._of_runs(
+        return await self.of_runs(
             references, lambda _, connection, keys: runs_by_reference(connection, scope, keys), source
         )
 
     async def batches(self, scope: Scope, references: Collection[str], source: ReadFrom) -> Answers[BatchRecord]:
         """Return batches by friendly id or primary key: from the shard that each id names, else from another."""
-        return await self._surely(
+        return await self.surely(
             references,
             source,
-            lambda keys, freshness: self._of_batches(
+            lambda keys, freshness: self.of_batches(
                 keys, lambda _, connection, asked: batches_by_reference(connection, scope, asked), freshness
             ),
         )
@@ -109,7 +79,7 @@ class Router:
         self, scope: Scope, batch_references: Collection[str], source: ReadFrom
     ) -> Answers[list[str]]:
         """Return the friendly ids that each batch lists as its runs, in its order."""
-        return await self._of_batches(
+        return await self.of_batches(
             batch_references, lambda _, connection, keys: listed_runs_by_batch(connection, scope, keys), source
         )
 
@@ -117,16 +87,16 @@ class Router:
         """Return waitpoints by friendly id or primary key: all shards are asked at once, new's copy wins."""
 
         async def read(keys: Collection[str], freshness: ReadFrom) -> Answers[WaitpointRecord]:
-            return await self._looked_up(
+            return await self.looked_up(
                 keys, lambda _, connection: waitpoints_by_reference(connection, scope, keys), freshness
             )
 
         keys = [reference for reference in references if ids.can_exist(reference)]
-        return await self._surely(keys, source, read) if keys else {}
+        return await self.surely(keys, source, read) if keys else {}
 
     async def waitpoint_ids(self, run_ids: Collection[str], window: Window, source: ReadFrom) -> Answers[list[str]]:
         """Return the ids of the waitpoints that each run ever waited on, and one more; from the run's shard."""
-        return await self._of_runs(
+        return await self.of_runs(
             run_ids,
             lambda shard, connection, keys: waitpoint_ids_by_run(connection, shard.catalog.connection, keys, window),
             source,
@@ -134,7 +104,7 @@ class Router:
 
     async def completions(self, snapshots: Collection[Address], source: ReadFrom) -> dict[Address, Answer[list[str]]]:
         """Return the ids of the waitpoints whose end brought runs to a step; from the run's shard."""
-        return await self._beside_runs(
+        return await self.beside_runs(
             snapshots,
             lambda shard, connection, keys: waitpoint_ids_by_snapshot(connection, shard.catalog.completion, keys),
             source,
@@ -144,7 +114,7 @@ class Router:
         self, scope: Scope, run_ids: Collection[str], names: Collection[str], source: ReadFrom
     ) -> Answers[Mapping[Any, Any]]:
         """Return the named large columns of runs; from the run's shard."""
-        return await self._of_runs(
+        return await self.of_runs(
             run_ids, lambda _, connection, keys: large_columns(connection, scope, task_run, keys, names), source
         )
 
@@ -152,7 +122,7 @@ class Router:
         self, scope: Scope, attempts: Collection[Address], names: Collection[str], source: ReadFrom
     ) -> dict[Address, Answer[Mapping[Any, Any]]]:
         """Return the named large columns of attempts; from the run's shard."""
-        return await self._beside_runs(
+        return await self.beside_runs(
             attempts, lambda _, connection, keys: large_columns(connection, scope, attempt, keys, names), source
         )
 
@@ -163,39 +133,35 @@ class Router:
         keys = [reference for reference in friendly_ids if ids.can_exist(reference)]
         if not keys:
             return {}
-        return await self._looked_up(keys, lambda _, connection: attempts_by_reference(connection, scope, keys), source)
+        return await self.looked_up(keys, lambda _, connection: attempts_by_reference(connection, scope, keys), source)
 
     async def attempts(self, scope: Scope, run_ids: Collection[str], source: ReadFrom) -> Answers[list[AttemptRecord]]:
         """Return the attempts of runs; from the run's shard."""
-        return await self._of_runs(
-            run_ids, lambda _, connection, keys: attempts_by_run(connection, scope, keys), source
-        )
+        return await self.of_runs(run_ids, lambda _, connection, keys: attempts_by_run(connection, scope, keys), source)
 
     async def snapshots(self, run_ids: Collection[str], size: int, source: ReadFrom) -> Answers[list[SnapshotRecord]]:
         """Return the last steps of runs, newest first; from the run's shard."""
-        return await self._of_runs(
-            run_ids, lambda _, connection, keys: snapshots_by_run(connection, keys, size), source
-        )
+        return await self.of_runs(run_ids, lambda _, connection, keys: snapshots_by_run(connection, keys, size), source)
 
     async def blocks(self, run_ids: Collection[str], source: ReadFrom) -> Answers[list[BlockRecord]]:
         """Return the edges that block each run, in the order of creation; from the run's shard."""
-        return await self._of_runs(run_ids, lambda _, connection, keys: blocks_by_run(connection, keys), source)
+        return await self.of_runs(run_ids, lambda _, connection, keys: blocks_by_run(connection, keys), source)
 
     async def errors_by_batch(self, batch_ids: Collection[str], source: ReadFrom) -> Answers[list[BatchErrorRecord]]:
         """Return why items of batches became no runs; from the shard that has them."""
-        return await self._of_batches(batch_ids, lambda _, connection, keys: errors_by_batch(connection, keys), source)
+        return await self.of_batches(batch_ids, lambda _, connection, keys: errors_by_batch(connection, keys), source)
 
     async def outputs(
         self, scope: Scope, waitpoint_ids: Collection[str], source: ReadFrom
     ) -> Answers[tuple[str | None, str]]:
         """Return the outputs of waitpoints and their content types; all shards are asked at once."""
-        return await self._looked_up(
+        return await self.looked_up(
             waitpoint_ids, lambda _, connection: outputs_by_waitpoint(connection, scope, waitpoint_ids), source
         )
 
     async def runs_by_trace(self, scope: Scope, trace_ids: Collection[str], source: ReadFrom) -> Answers[RunRecord]:
         """Return the first run of each trace; all shards are asked at once, and the oldest of their answers is it."""
-        return await self._looked_up(
+        return await self.looked_up(
             trace_ids,
             lambda _, connection: runs_by_trace(connection, scope, trace_ids),
             source,
@@ -206,7 +172,7 @@ class Router:
         self, feeds: Feeds, conditions: Conditions, window: Window, source: ReadFrom
     ) -> dict[str, Page[RunRecord]]:
         """Return a page of each environment's runs over all shards, by the environment's primary key."""
-        return await self._pages(
+        return await self.pages(
             lambda _, connection: runs_by_environment(connection, feeds, conditions, window), feeds, window, source
         )
 
@@ -214,7 +180,7 @@ class Router:
         self, feeds: Feeds, conditions: Conditions, window: Window, source: ReadFrom
     ) -> dict[str, Page[BatchRecord]]:
         """Return a page of each environment's batches over all shards, by the environment's primary key."""
-        return await self._pages(
+        return await self.pages(
             lambda _, connection: batches_by_environment(connection, feeds, conditions, window), feeds, window, source
         )
 
@@ -222,7 +188,7 @@ class Router:
         self, feeds: Feeds, conditions: Conditions, window: Window, source: ReadFrom
     ) -> dict[str, Page[WaitpointRecord]]:
         """Return a page of each environment's waitpoints over all shards, by the environment's primary key."""
-        return await self._pages(
+        return await self.pages(
             lambda _, connection: waitpoints_by_environment(connection, feeds, conditions, window),
             feeds,
             window,
@@ -236,7 +202,7 @@ class Router:
 
         No shard counts further than one past `most`.
         """
-        legs, failures = await self._everywhere(
+        legs, failures = await self.everywhere(
             lambda _, connection: count_runs(connection, environment_ids, conditions, most), source
         )
         return {id_: sum(leg.get(id_, 0) for leg in legs) for id_ in environment_ids}, failures
@@ -246,7 +212,7 @@ class Router:
 
         Raises a shard's error if one did not answer: a part of a count is none.
         """
-        legs = await self._everyone(lambda _, connection: statuses_by_batch(connection, batches), source)
+        legs = await self.everyone(lambda _, connection: statuses_by_batch(connection, batches), source)
         sums: dict[str, Counter[str]] = {batch_id: Counter() for batch_id in batches}
         for leg in legs:
             for batch_id, counts in leg.items():
@@ -256,28 +222,28 @@ class Router:
     async def child_runs(self, feeds: Feeds, window: Window, source: ReadFrom) -> dict[str, Page[RunRecord]]:
         """Return a page of the runs that each run triggered, by its primary key; a child may be on any shard."""
         parents = _environments(feeds)
-        return await self._pages(lambda _, connection: child_runs(connection, parents, window), feeds, window, source)
+        return await self.pages(lambda _, connection: child_runs(connection, parents, window), feeds, window, source)
 
     async def runs_by_batch(
         self, feeds: Feeds, listed: Mapping[str, Sequence[str]], window: Window, source: ReadFrom
     ) -> dict[str, Page[RunRecord]]:
         """Return a page of each batch's runs, by its primary key: its own, and others that it lists."""
         parents = _environments(feeds)
-        return await self._pages(
+        return await self.pages(
             lambda _, connection: runs_by_batch(connection, parents, listed, window), feeds, window, source
         )
 
     async def runs_by_bulk_action(self, feeds: Feeds, window: Window, source: ReadFrom) -> dict[str, Page[RunRecord]]:
         """Return a page of the runs that each bulk action touched, by its primary key, from any shard."""
         parents = _environments(feeds)
-        return await self._pages(
+        return await self.pages(
             lambda _, connection: runs_by_bulk_action(connection, parents, window), feeds, window, source
         )
 
     async def connected_runs(self, feeds: Feeds, window: Window, source: ReadFrom) -> dict[str, Page[RunRecord]]:
         """Return a page of the runs that ever waited on each waitpoint, by its primary key, from any shard."""
         parents = _environments(feeds)
-        return await self._pages(
+        return await self.pages(
             lambda shard, connection: runs_by_waitpoint(connection, shard.catalog.connection, parents, window),
             feeds,
             window,
@@ -287,7 +253,7 @@ class Router:
     async def blocked_runs(self, feeds: Feeds, window: Window, source: ReadFrom) -> dict[str, Page[RunRecord]]:
         """Return a page of the runs that each waitpoint blocks now, by its primary key; they may be on any shard."""
         parents = _environments(feeds)
-        return await self._pages(
+        return await self.pages(
             lambda _, connection: runs_by_waitpoint(connection, block, parents, window), feeds, window, source
         )
 
@@ -301,13 +267,13 @@ class Router:
         """
 
         async def newest(names: Collection[str]) -> dict[str, Position]:
-            legs = await self._everyone(lambda _, connection: tags_by_name(connection, environment_id, names), source)
+            legs = await self.everyone(lambda _, connection: tags_by_name(connection, environment_id, names), source)
             places = [(name, Position.of(tag)) for leg in legs for name, tag in leg.items()]
             return dict(sorted(places, key=itemgetter(1)))
 
         async def window(at: Position | None) -> list[list[TagRecord]]:
             part = Window(size, at)
-            return await self._everyone(
+            return await self.everyone(
                 lambda _, connection: tags_by_prefix(connection, environment_id, prefix, part), source
             )
 
@@ -322,120 +288,6 @@ class Router:
             if at is None or sum(place >= at for place in found.values()) >= size:
                 break
         return sorted(found, key=lambda name: found[name], reverse=True)[:size]
-
-    async def _of_runs(self, run_ids: Collection[str], query: KeyedQuery[T], source: ReadFrom) -> Answers[T]:
-        """Ask each run's own shard for it, or for what belongs to it."""
-        return await self._read_through(run_ids, self.residency.run, query, source)
-
-    async def _of_batches(self, references: Collection[str], query: KeyedQuery[T], source: ReadFrom) -> Answers[T]:
-        """Ask the shard that each batch's id names for it, or for what belongs to it; then the others."""
-        return await self._read_through(references, self.residency.batch, query, source)
-
-    async def _beside_runs(
-        self, addresses: Collection[Address], query: KeyedQuery[T], source: ReadFrom
-    ) -> dict[Address, Answer[T]]:
-        """Ask each run's own shard for rows that belong to it, by their own primary keys."""
-        runs = {address.id: address.run_id for address in addresses}
-        answers = await self._read_through(runs, lambda id_: self.residency.run(runs[id_]), query, source)
-        return {address: answers[address.id] for address in addresses if address.id in answers}
-
-    async def _looked_up(
-        self,
-        keys: Collection[str],
-        query: Query[Mapping[str, T]],
-        source: ReadFrom,
-        choose: Callable[[T, T], T] = lambda _, other: other,
-    ) -> Answers[T]:
-        """Ask all shards at once for keys that name none. Of several answers new's is taken, unless told to `choose`.
-
-        A key that nobody has is an error if a shard did not answer: that one may have it.
-        """
-        legs, failures = await self._everywhere(query, source)
-        answers: Answers[T] = dict.fromkeys(keys, failures[0]) if failures else {}
-        found: dict[str, T] = {}
-        for leg in legs:
-            for key, value in leg.items():
-                found[key] = choose(found[key], value) if key in found else value
-        return answers | found
-
-    async def _surely(self, keys: Collection[str], source: ReadFrom, read: Read[T]) -> Answers[T]:
-        """Read keys, and those that replicas miss once more from the primaries: a miss must not be a lag.
-
-        Costs nothing where no shard has a replica of its own.
-        """
-        answers = await read(keys, source)
-        if source is ReadFrom.PRIMARY or not any(shard.lags for shard in self.shards.values()):
-            return answers
-        missed = [key for key in keys if key not in answers]
-        return {**answers, **await read(missed, ReadFrom.PRIMARY)} if missed else answers
-
-    async def _read_through(
-        self, keys: Collection[str], route: Callable[[str], Route], query: KeyedQuery[T], source: ReadFrom
-    ) -> Answers[T]:
-        """Ask each key's first shard, then the next one for the keys that it misses, one query a shard and round.
-
-        A key that is found is answered, whatever other shards said; one that is not, is an error if any shard of its
-        route failed.
-        """
-
-        def for_keys(asked: Collection[str]) -> Query[Mapping[str, T]]:
-            return lambda shard, connection: query(shard, connection, asked)
-
-        answers: Answers[T] = {}
-        routes = {key: route(key) for key in keys if ids.can_exist(key)}
-        remaining = {key: shards for key, shards in routes.items() if shards}
-        if homeless := len(routes) - len(remaining):
-            log.warning("ids name shards that are not configured", count=homeless)
-        while remaining:
-            wanted: dict[ShardKey, list[str]] = {}
-            for key, shards in remaining.items():
-                wanted.setdefault(shards[0], []).append(key)
-            legs = await asyncio.gather(*(self._ask(shard, for_keys(of), source) for shard, of in wanted.items()))
-            for (_, asked), leg in zip(wanted.items(), legs, strict=True):
-                answers.update(dict.fromkeys(asked, leg) if isinstance(leg, ShardError) else leg)
-            remaining = {
-                key: rest
-                for key, shards in remaining.items()
-                if (rest := shards[1:]) and (key not in answers or isinstance(answers[key], ShardError))
-            }
-        return answers
-
-    async def _ask(self, key: ShardKey, query: Query[T], source: ReadFrom) -> Answer[T]:
-        """Ask one shard. Its failure is an answer too."""
-        shard = self.shards[key]
-        try:
-            return await shard.read(lambda connection: query(shard, connection), source)
-        except ShardError as error:
-            return error
-
-    async def _everywhere(self, query: Query[T], source: ReadFrom) -> tuple[list[T], list[ShardError]]:
-        """Ask all shards at once. Returns their answers in precedence, lowest first, and the failures of the others.
-
-        Raises the first failure if no shard answered: nothing is known then.
-        """
-        answers = await asyncio.gather(*(self._ask(key, query, source) for key in self.residency.precedence))
-        legs = [answer for answer in answers if not isinstance(answer, ShardError)]
-        failures = [answer for answer in answers if isinstance(answer, ShardError)]
-        if failures and not legs:
-            raise failures[0]
-        return legs, failures
-
-    async def _everyone(self, query: Query[T], source: ReadFrom) -> list[T]:
-        """Ask all shards at once, for what is nothing in part. Raises the first failure."""
-        legs, failures = await self._everywhere(query, source)
-        if failures:
-            raise failures[0]
-        return legs
-
-    async def _pages(
-        self, query: Query[Mapping[str, Sequence[R]]], feeds: Feeds, window: Window, source: ReadFrom
-    ) -> dict[str, Page[R]]:
-        """Ask all shards at once for a page of each parent, and merge per parent. Every parent has a page."""
-        legs, failures = await self._everywhere(query, source)
-        return {
-            parent: merge(feed, window, [leg.get(parent, ()) for leg in legs], failures)
-            for parent, feed in feeds.items()
-        }
 
 
 def _environments(feeds: Feeds) -> Parents:

@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,19 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from store.errors import ConfigurationError
 
 SHARD_SETTING = re.compile(r"RUN_OPS_SHARD_(?P<key>[A-Z0-9])_DATABASE(?P<replica>_READ_REPLICA)?_URL")
+
+
+@dataclass(frozen=True, slots=True)
+class MintSettings:
+    """Whether flags count at all, how long after a flip the old kind is minted, and how long flags are remembered.
+
+    Times are in seconds. The grace must be longer than any process remembers flags.
+    """
+
+    enabled: bool = False
+    grace: float = 90.0
+    ttl: float = 30.0
+    entries: int = 10_000
 
 
 class Settings(BaseSettings):
@@ -35,6 +49,14 @@ class Settings(BaseSettings):
     )
     control_plane_cache_ttl_ms: int = Field(30_000, ge=0, description="How long control plane rows are remembered.")
     control_plane_cache_max_entries: int = Field(10_000, ge=1, description="How many of each kind.")
+    run_ops_mint_enabled: bool = Field(
+        default=False, description="Mint new ids on `new` for organizations whose flag says so."
+    )
+    run_ops_mint_flag_cache_ttl_ms: int = Field(30_000, ge=0, description="How long mint flags are remembered.")
+    run_ops_mint_flag_cache_max_entries: int = Field(10_000, ge=1, description="Of how many organizations.")
+    run_ops_mint_flip_grace_ms: int = Field(
+        90_000, ge=0, description="How long after a flip of the flag the old kind is minted."
+    )
     api_origin: str | None = Field(
         None, pattern=r"^https?://[^/?#\s]+$", description="Where third parties reach this API: https://host."
     )
@@ -44,7 +66,20 @@ class Settings(BaseSettings):
     runatlas_home: Path | None = Field(None, description="Where embedded databases keep their data.")
     runatlas_host: str = Field("127.0.0.1", description="Address to listen on.")
     runatlas_port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    runatlas_writes: Literal["postgres", "off"] | None = Field(
+        None, description="Whether mutations write; unset, only to databases that runatlas made."
+    )
     runatlas_shard_deadline_ms: int = Field(5_000, ge=1, description="How long one query on one database may take.")
+
+    @property
+    def mint(self) -> MintSettings:
+        """What decides where roots are minted."""
+        return MintSettings(
+            self.run_ops_mint_enabled,
+            self.run_ops_mint_flip_grace_ms / 1000,
+            self.run_ops_mint_flag_cache_ttl_ms / 1000,
+            self.run_ops_mint_flag_cache_max_entries,
+        )
 
     def shard_urls(self) -> dict[str, tuple[SecretStr, SecretStr | None]]:
         """Return the second-generation shards: key -> (URL, replica's URL), in the order of their keys."""

@@ -6,20 +6,22 @@ into the two answers that the rest of the program knows: unavailable, or too lat
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, NewType, TypeVar
 
+import stamina
 import structlog
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, NotSupportedError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from store.errors import ShardTimeoutError, ShardUnavailableError
+from store.errors import OutcomeUnknownError, ShardError, ShardTimeoutError, ShardUnavailableError, UniqueViolationError
 from store.memory import seen
 from store.residency import ShardKey
 from store.tables import Catalog
@@ -113,9 +115,68 @@ class Database:
         Raises `ShardUnavailableError` or `ShardTimeoutError`, which name the role. A late answer says nothing of the
         database, which may be busy with others: only a database that cannot be reached is left alone for a while.
         """
+        return await self._bounded(self._twice(query, role), role, (ShardTimeoutError,))
+
+    async def write(self, work: Callable[[WriteConnection], Awaitable[T]], role: str) -> T:
+        """Run work in one transaction of this database, commit, and return what it returned.
+
+        Raises `ShardUnavailableError` or `ShardTimeoutError`: nothing was written. Raises `OutcomeUnknownError` for
+        every error from COMMIT, and if the deadline ends during it: it may have been. Raises `UniqueViolationError`.
+        Before COMMIT nothing is kept, so work may be run again where that is the cure, and must bear it.
+        """
+        late: list[type[ShardError]] = [ShardTimeoutError]
+
+        async def transactions() -> T:
+            async for attempt in stamina.retry_context(
+                on=_is_conflict, attempts=TRIES, timeout=None, wait_initial=0.02, wait_max=0.25, wait_jitter=0.05
+            ):
+                with attempt:
+                    try:
+                        return await self._transaction(work, role, late)
+                    except DBAPIError as error:
+                        if not _is_conflict(error):
+                            raise _verdict(error, role) from error
+                        raise
+            raise AssertionError  # stamina raises the last error
+
+        try:
+            return await self._bounded(transactions(), role, late)
+        except DBAPIError as error:
+            raise _verdict(error, role) from error
+
+    @asynccontextmanager
+    async def held(
+        self, query: Callable[[ReadConnection], Awaitable[None]], role: str
+    ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Run a query in a transaction that lasts as long as the block, and keeps nothing.
+
+        Yields what raises `ShardUnavailableError` once the transaction is lost.
+        """
         if not self.breaker.admits():
             raise ShardUnavailableError(role)
-        work = asyncio.ensure_future(self._twice(query, role))
+        async with self._connected(role, autocommit=False) as connection:
+
+            async def ask(asked: Callable[[ReadConnection], Awaitable[None]]) -> None:
+                try:
+                    async with asyncio.timeout(self.deadline):
+                        await asked(ReadConnection(connection))
+                except TimeoutError as error:
+                    raise ShardTimeoutError(role) from error
+                except DBAPIError as error:
+                    raise _verdict(error, role) from error
+
+            async def confirm() -> None:
+                await ask(_nothing)
+
+            await ask(query)
+            yield confirm
+
+    async def _bounded(self, asked: Coroutine[Any, Any, T], role: str, late_error: Sequence[type[ShardError]]) -> T:
+        """Return what a coroutine returns, unless this database is left alone for a while, or late."""
+        if not self.breaker.admits():
+            asked.close()
+            raise ShardUnavailableError(role)
+        work = asyncio.ensure_future(asked)
         late = _late.get()
         impatient = late is not None and id(self) in late
         try:
@@ -128,7 +189,7 @@ class Database:
         if not done:
             if late is not None:
                 late.add(id(self))
-            raise ShardTimeoutError(role)
+            raise late_error[0](role)
         try:
             answer = work.result()
         except ShardUnavailableError:
@@ -162,6 +223,26 @@ class Database:
             raise _verdict(error, role) from error
 
     async def _once(self, query: Callable[[ReadConnection], Awaitable[T]], role: str) -> T:
+        async with self._connected(role, autocommit=not self.through_pooler) as connection:
+            return await query(ReadConnection(connection))
+
+    async def _transaction(
+        self, work: Callable[[WriteConnection], Awaitable[T]], role: str, late: list[type[ShardError]]
+    ) -> T:
+        """Run work and commit. From COMMIT on, `late` is what it means if the answer does not come in time."""
+        async with self._connected(role, autocommit=False) as connection:
+            answer = await work(WriteConnection(connection))
+            late[0] = OutcomeUnknownError
+            try:
+                await connection.commit()
+            except Exception as error:
+                log.warning("a commit failed", role=role, error=type(error).__name__)
+                raise OutcomeUnknownError(role) from error
+            return answer
+
+    @asynccontextmanager
+    async def _connected(self, role: str, *, autocommit: bool) -> AsyncIterator[AsyncConnection]:
+        """Lend a connection; at the end what was not committed is rolled back."""
         connection = self.engine.connect()
         try:
             await connection.start()
@@ -174,15 +255,23 @@ class Database:
             raise ShardUnavailableError(role) from error
         try:
             options: dict[str, Any] = {ROLE: role}
-            if not self.through_pooler:
+            if autocommit:
                 options["isolation_level"] = "AUTOCOMMIT"
             await connection.execution_options(**options)
-            return await query(ReadConnection(connection))
+            yield connection
         finally:
             await connection.close()
 
 
-QUERY_CANCELED = "57014"
+async def _nothing(connection: ReadConnection) -> None:
+    await connection.execute(select(1))
+
+
+TRIES = 3
+QUERY_CANCELED, UNIQUE_VIOLATION = "57014", "23505"
+CONFLICTS = ("40001", "40P01")
+"""SQLSTATEs of a transaction that lost to another one and may be run again."""
+
 AWAY = ("08", "53", "57P", "40001", "XX")
 """SQLSTATE classes of a server that cannot answer now: connection, resources, shutdown, recovery conflict, crash."""
 
@@ -192,9 +281,19 @@ def _verdict(error: DBAPIError, role: str) -> Exception:
     state = _state(error)
     if state == QUERY_CANCELED:
         return ShardTimeoutError(role)
+    if state == UNIQUE_VIOLATION:
+        cause = error.orig and error.orig.__cause__
+        return UniqueViolationError(str(getattr(cause, "constraint_name", "a unique key")))
     if error.connection_invalidated or state.startswith(AWAY):
         return ShardUnavailableError(role)
     return error
+
+
+def _is_conflict(error: Exception) -> bool:
+    """Tell whether a transaction failed before COMMIT, and another try may not: see `_twice`."""
+    return isinstance(error, DBAPIError) and (
+        error.connection_invalidated or isinstance(error, NotSupportedError) or _state(error) in CONFLICTS
+    )
 
 
 def _state(error: DBAPIError) -> str:
@@ -219,3 +318,7 @@ class Shard:
         """Run a query on the copy that `source` names. Raises `ShardUnavailableError` or `ShardTimeoutError`."""
         database = self.primary if source is ReadFrom.PRIMARY else self.replica
         return await database.read(query, self.key)
+
+    async def write(self, work: Callable[[WriteConnection], Awaitable[T]]) -> T:
+        """Run work in one transaction of the primary; see `Database.write`."""
+        return await self.primary.write(work, self.key)

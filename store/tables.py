@@ -57,6 +57,8 @@ task_run = _table(
     _column("taskIdentifier"),
     _column("runtimeEnvironmentId", key="environment_id"),
     _column("projectId"),
+    _column("organizationId"),
+    _enum("RuntimeEnvironmentType", "environmentType"),
     _column("isTest", Boolean),
     _column("depth", Integer),
     _column("createdAt", _TIME),
@@ -105,6 +107,11 @@ task_run = _table(
     _column("outputType"),
     _column("metadata", key="run_metadata"),
     _column("metadataType"),
+    _column("metadataVersion", Integer),
+    _column("seedMetadata"),
+    _column("seedMetadataType"),
+    _column("queueTimestamp", _TIME),
+    _column("oneTimeUseToken"),
     _column("error", JSONB),
 )
 
@@ -128,6 +135,15 @@ snapshot = _table(
     "TaskRunExecutionSnapshot",
     _column("id"),
     _column("runId"),
+    _column("previousSnapshotId"),
+    _column("batchId"),
+    _column("environmentId"),
+    _enum("RuntimeEnvironmentType", "environmentType"),
+    _column("projectId"),
+    _column("organizationId"),
+    _column("checkpointId"),
+    _column("workerId"),
+    _column("runnerId"),
     _enum("TaskRunExecutionStatus", "executionStatus"),
     _enum("TaskRunStatus", "runStatus"),
     _column("description"),
@@ -135,6 +151,7 @@ snapshot = _table(
     _column("error"),
     _column("attemptNumber", Integer),
     _column("createdAt", _TIME),
+    _column("updatedAt", _TIME),
     _column("lastHeartbeatAt", _TIME),
     _column("completedWaitpointOrder", _TEXTS),
 )
@@ -151,7 +168,9 @@ batch_task_run = _table(
     _column("successfulRunCount", Integer),
     _column("failedRunCount", Integer),
     _column("idempotencyKey"),
+    _column("idempotencyKeyExpiresAt", _TIME),
     _column("sealed", Boolean),
+    _column("sealedAt", _TIME),
     _column("expectedCount", Integer),
     _column("completedCount", Integer),
     _column("createdAt", _TIME),
@@ -178,6 +197,7 @@ waitpoint = _table(
     _enum("WaitpointType", "type"),
     _enum("WaitpointStatus", "status", "raw_status"),
     _column("environmentId"),
+    _column("projectId"),
     _column("idempotencyKey", key="active_idempotency_key"),
     _column("inactiveIdempotencyKey"),
     _column("userProvidedIdempotencyKey", Boolean),
@@ -187,6 +207,7 @@ waitpoint = _table(
     _column("completedAfter", _TIME, key="timeout_at"),
     _column("completedAt", _TIME),
     _column("createdAt", _TIME),
+    _column("updatedAt", _TIME),
     _column("tags", _TEXTS, key="stored_tags"),
     _column("outputIsError", Boolean),
     _column("output"),
@@ -200,9 +221,19 @@ block = _table(
     _column("waitpointId"),
     _column("batchIndex", Integer),
     _column("createdAt", _TIME),
+    _column("batchId"),
+    _column("projectId"),
+    _column("updatedAt", _TIME),
 )
 
-waitpoint_tag = _table("WaitpointTag", _column("name"), _column("environmentId"), _column("createdAt", _TIME))
+waitpoint_tag = _table(
+    "WaitpointTag",
+    _column("id"),
+    _column("name"),
+    _column("environmentId"),
+    _column("projectId"),
+    _column("createdAt", _TIME),
+)
 
 user = _table(
     "User", _column("id"), _column("email"), _column("name"), _column("displayName"), _column("nextSessionEnd", _TIME)
@@ -229,7 +260,16 @@ access_token = _table("PersonalAccessToken", _column("userId"), _column("hashedT
 
 org_member = _table("OrgMember", _column("id"), _column("userId"), _column("organizationId"))
 
-organization = _table("Organization", _column("id"), _column("slug"), _column("title"), _column("deletedAt", _TIME))
+organization = _table(
+    "Organization",
+    _column("id"),
+    _column("slug"),
+    _column("title"),
+    _column("featureFlags", JSONB),
+    _column("deletedAt", _TIME),
+)
+
+feature_flag = _table("FeatureFlag", _column("key"), _column("value", JSONB))
 
 project = _table(
     "Project",
@@ -308,11 +348,13 @@ DEDICATED = Catalog(
     "dedicated",
     _table(
         "WaitpointRunConnection",
+        _column("id"),
         _column("taskRunId", key="run_id"),
         _column("waitpointId"),
     ),
     _table(
         "CompletedWaitpoint",
+        _column("id"),
         _column("snapshotId"),
         _column("waitpointId"),
     ),
@@ -333,6 +375,10 @@ worker = _table(
     _column("runtimeEnvironmentId", key="environment_id"),
     _column("runtime"),
     _column("runtimeVersion"),
+    _column("projectId"),
+    _column("version"),
+    _column("sdkVersion"),
+    _column("cliVersion"),
 )
 
 deployment = _table(
@@ -374,6 +420,9 @@ bulk_action = _table(
     _column("createdAt", _TIME),
     _column("completedAt", _TIME),
     _column("params", JSONB),
+    _column("cursor", JSONB),
+    _column("projectId"),
+    _column("updatedAt", _TIME),
     _column("userId"),
 )
 
@@ -385,6 +434,7 @@ CONTROL_PLANE = (
     environment,
     project,
     organization,
+    feature_flag,
     org_member,
     user,
     access_token,

@@ -102,6 +102,9 @@ class WorkerRecord(NamedTuple):
     environment_id: str
     runtime: str | None
     runtime_version: str | None
+    version: str
+    sdk_version: str
+    cli_version: str
 
 
 class DeploymentRecord(NamedTuple):

@@ -36,10 +36,17 @@ Objects = GraphQLObjectType | GraphQLInterfaceType
 
 
 def objects() -> dict[str, Objects]:
-    """Return the schema's types of objects, by name."""
-    return {
-        name: kind for name, kind in CORE.type_map.items() if isinstance(kind, Objects) and not name.startswith("__")
-    }
+    """Return the types of objects that a query can reach, by name: what mutations answer is theirs to prove."""
+    reached: dict[str, Objects] = {}
+    wanted: list[Any] = [CORE.query_type]
+    while wanted:
+        kind = get_named_type(wanted.pop())
+        if isinstance(kind, Objects) and kind.name not in reached:
+            reached[kind.name] = kind
+            wanted += [field.type for field in kind.fields.values()]
+            if isinstance(kind, GraphQLInterfaceType):
+                wanted += CORE.get_possible_types(kind)
+    return reached
 
 
 def selection(kind: Any, depth: int, seen: set[str]) -> str:

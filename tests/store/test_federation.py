@@ -290,7 +290,7 @@ async def test_tables_and_columns_that_we_do_not_know_are_left_alone(make_databa
         before = await connection.fetch("SELECT * FROM pg_class ORDER BY oid")
         cp = access("DATABASE_URL", url)
         async with open_federation(Topology(cp, (ShardAccess(LEGACY, FULL, cp),))) as federation:
-            assert await federation.control_plane.environment_by_api_key("tr_prod_x") is None
+            assert await federation.credentials.environment_by_api_key("tr_prod_x") is None
         after = await connection.fetch("SELECT * FROM pg_class ORDER BY oid")
     finally:
         await connection.close()

@@ -1,6 +1,6 @@
-"""One law for every read of the router: on a replica it may be old, on the primary it never is.
+"""One law for every read of the router, and of bulk actions: on a replica it may be old, on the primary it never is.
 
-The replica is a real standby whose replay is paused, so whatever is planted after that is on the primary only.
+The replicas are real standbys whose replay is paused, so whatever is planted after that is on the primary only.
 """
 
 import asyncio
@@ -116,44 +116,49 @@ async def nodes(pages: Awaitable[Any]) -> Any:
 async def lagging(
     clusters: dict[ShardKey, Cluster], urls: dict[ShardKey, str], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[FederationUnderTest, Planted, Planted, list[str]]]:
-    """A federation whose `new` has a paused standby; rows from before the pause, from after, and the standby's SQL."""
+    """A federation with paused standbys; rows from before the pause, from after, and the SQL of the one of `new`."""
     directory: Path = tmp_path_factory.mktemp("standby")
-    standby = await asyncio.to_thread(clusters[NEW].base_backup, directory / "new")
     async with AsyncExitStack() as stack:
-        await asyncio.to_thread(standby.start)
-        stack.push_async_callback(asyncio.to_thread, standby.stop)
-        control_plane = Access(parse_url("DATABASE_URL", urls[LEGACY]))
-        new = Access(parse_url("NEW", urls[NEW]), parse_url("REPLICA", standby.url("runatlas")))
-        shards = (ShardAccess(LEGACY, FULL, control_plane), ShardAccess(NEW, DEDICATED, new))
-        opened = await stack.enter_async_context(open_federation(Topology(control_plane, shards)))
         connections: dict[str, asyncpg.Connection[Any]] = {}
-        for key, url in ((LEGACY, urls[LEGACY]), (NEW, urls[NEW]), ("standby", standby.url("runatlas"))):
-            connections[key] = await asyncpg.connect(url)
-            stack.push_async_callback(connections[key].close)
+        accesses: dict[ShardKey, Access] = {}
+        for key in (LEGACY, NEW):
+            standby = await asyncio.to_thread(clusters[key].base_backup, directory / key)
+            await asyncio.to_thread(standby.start)
+            stack.push_async_callback(asyncio.to_thread, standby.stop)
+            copy = standby.url("runatlas")
+            accesses[key] = Access(parse_url(key, urls[key]), parse_url("REPLICA", copy))
+            for name, url in ((key, urls[key]), (f"standby of {key}", copy)):
+                connections[name] = await asyncpg.connect(url)
+                stack.push_async_callback(connections[name].close)
+        shards = (ShardAccess(LEGACY, FULL, accesses[LEGACY]), ShardAccess(NEW, DEDICATED, accesses[NEW]))
+        opened = await stack.enter_async_context(open_federation(Topology(accesses[LEGACY], shards)))
         federation = FederationUnderTest(opened, connections, await plant_tenant(connections[LEGACY]), (LEGACY, NEW))
         before = await plant(federation)
-        await replayed(connections)
-        await connections["standby"].execute("SELECT pg_wal_replay_pause()")
+        for key in accesses:
+            await replayed(connections[key], connections[f"standby of {key}"])
+            await connections[f"standby of {key}"].execute("SELECT pg_wal_replay_pause()")
         federation.tenant = await plant_tenant(connections[LEGACY])
         after = await plant(federation)
         asked: list[str] = []
         engine = opened.router.shards[NEW].replica.engine.sync_engine
         event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
         yield federation, before, after, asked
-        await connections["standby"].execute("SELECT pg_wal_replay_resume()")
+        for key in accesses:
+            await connections[f"standby of {key}"].execute("SELECT pg_wal_replay_resume()")
 
 
-async def replayed(connections: dict[str, "asyncpg.Connection[Any]"]) -> None:
+async def replayed(primary: "asyncpg.Connection[Any]", standby: "asyncpg.Connection[Any]") -> None:
     """Return when the standby has what the primary has."""
-    written = await connections[NEW].fetchval("SELECT pg_current_wal_lsn()")
+    written = await primary.fetchval("SELECT pg_current_wal_lsn()")
     deadline = time.monotonic() + 20
-    while not await connections["standby"].fetchval("SELECT pg_last_wal_replay_lsn() >= $1", written):
+    while not await standby.fetchval("SELECT pg_last_wal_replay_lsn() >= $1", written):
         assert time.monotonic() < deadline
 
 
 async def plant(federation: FederationUnderTest) -> Planted:
     batch = await federation.batch(NEW, runIds=["run_x"])
-    run = await federation.run(NEW, batchId=batch, bulkActionGroupIds=["bulk"])
+    bulk = ids.mint_cuid()
+    run = await federation.run(NEW, batchId=batch, bulkActionGroupIds=[bulk])
     child = await federation.run(NEW, parentTaskRunId=run)
     token = await federation.waitpoint(NEW, output="x")
     await federation.connect(NEW, run, token)
@@ -196,13 +201,18 @@ async def plant(federation: FederationUnderTest) -> Planted:
     await federation.insert(NEW, "WaitpointTag", {**tag, "createdAt": START})
     error = {"id": f"error{batch}", "batchTaskRunId": batch, "index": 0, "taskIdentifier": "x", "error": "x"}
     await federation.insert(NEW, "BatchTaskRunError", {**error, "createdAt": START})
+    of_tenant = {"environmentId": tenant.environment_id, "projectId": tenant.project_id, **times}
+    row = {"id": bulk, "friendlyId": f"bulk_{bulk}", "type": "REPLAY", **of_tenant}
+    await federation.insert(LEGACY, "BulkActionGroup", row)
     trace = await federation.connections[NEW].fetchval('SELECT "traceId" FROM "TaskRun" WHERE id = $1', run)
-    return Planted(tenant.environment_id, run, child, batch, token, trace, "bulk")
+    return Planted(tenant.environment_id, run, child, batch, token, trace, bulk)
 
 
 def test_every_read_of_the_router_is_in_the_law() -> None:
     reads = {
-        name for name, member in inspect.getmembers(Router, inspect.iscoroutinefunction) if not name.startswith("_")
+        name
+        for name, member in vars(Router).items()
+        if inspect.iscoroutinefunction(member) and not name.startswith("_")
     }
     assert reads == set(LAW)
 
@@ -222,13 +232,24 @@ async def test_a_replica_may_be_old_and_a_primary_never_is(lagging: Any, read: s
     assert asked
 
 
+@pytest.mark.parametrize("source", ReadFrom)
+async def test_bulk_actions_may_be_old_on_a_replica_and_never_are_on_a_primary(lagging: Any, source: ReadFrom) -> None:
+    federation, before, after, _ = lagging
+    control_plane = federation.federation.control_plane
+
+    for it, seen in ((before, True), (after, source is ReadFrom.PRIMARY)):
+        listed = await nodes(control_plane.bulk_actions_by_environment(feeds(it, it.of), WINDOW, source))
+        assert bool(listed) is seen
+        assert bool(await control_plane.bulk_actions([it.bulk], source)) is seen
+
+
 async def test_after_a_write_a_viewer_reads_primaries(lagging: Any) -> None:
     from resolvers import runs  # noqa: PLC0415  the one test here that is about a viewer
     from resolvers.scope import Scope  # noqa: PLC0415
     from resolvers.viewer import Viewer  # noqa: PLC0415
 
     federation, _, after, _ = lagging
-    environment = await federation.federation.control_plane.environment_by_api_key(federation.tenant.api_key)
+    environment = await federation.federation.credentials.environment_by_api_key(federation.tenant.api_key)
     assert environment is not None
     viewer = Viewer(federation.federation, Scope.of_environment(environment))
     assert await viewer.load(runs.by_reference, after.run) is None

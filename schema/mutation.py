@@ -1,0 +1,201 @@
+"""Mutations: each takes its input, calls one resolver, and answers with its payload. Refusals are in the payload."""
+
+from typing import Any
+
+import strawberry
+from strawberry import UNSET
+
+from resolvers import batches as batch_loads
+from resolvers import changes, public_tokens, tokens, triggers
+from resolvers import runs as run_loads
+from resolvers import waitpoints as waitpoint_loads
+from resolvers.viewer import Viewer
+from schema import inputs
+from schema.batch import Batch
+from schema.declare import column, edge, mutation, type_of
+from schema.filters import plain
+from schema.run import Run
+from schema.user_error import UserError
+from schema.waitpoint import Waitpoint
+
+RUN = "The run after the write, from its shard's primary."
+WAITPOINT = "The waitpoint after the write, from its shard's primary."
+ERRORS = "Why it was refused; empty if it was done."
+CACHED = "Whether the idempotency key found it, so that nothing was made."
+
+
+@type_of(triggers.TriggeredRun, description="Result of `triggerRun`.")
+class TriggerRunPayload:
+    """The type of that name."""
+
+    run: Run | None = edge(run_loads.by_reference, "run_id", description=RUN)
+    is_cached: bool = column(description=CACHED)
+    user_errors: list[UserError] = column(description=ERRORS)
+
+
+@type_of(triggers.TriggeredBatch, description="Result of `triggerBatch`.")
+class TriggerBatchPayload:
+    """The type of that name."""
+
+    batch: Batch | None = edge(
+        batch_loads.by_reference, "batch_id", description="The batch after the write, from its shard's primary."
+    )
+    is_cached: bool = column(description=CACHED)
+    user_errors: list[UserError] = column(description=ERRORS)
+
+
+@type_of(changes.ChangedRun, description="Result of a mutation of a run.")
+class RunPayload:
+    """The type of that name."""
+
+    run: Run | None = edge(run_loads.by_reference, "run_id", description=RUN)
+    user_errors: list[UserError] = column(description=ERRORS)
+
+
+@type_of(changes.ResetKey, description="Result of `resetIdempotencyKey`.")
+class ResetIdempotencyKeyPayload:
+    """The type of that name."""
+
+    key: str | None = column(description="The key that finds nothing any more.")
+    count: int | None = column("cleared", description="How many runs had it.")
+    user_errors: list[UserError] = column(description=ERRORS)
+
+
+@type_of(tokens.CreatedToken, description="Result of `createWaitpointToken`.")
+class CreateWaitpointTokenPayload:
+    """The type of that name."""
+
+    waitpoint: Waitpoint | None = edge(waitpoint_loads.by_reference, "waitpoint_id", description=WAITPOINT)
+    is_cached: bool | None = column(description=CACHED)
+    public_access_token: str | None = edge(
+        public_tokens.to_complete,
+        "token",
+        secret=True,
+        description="A credential that may complete this token and nothing else, for 24 hours.",
+    )
+    user_errors: list[UserError] = column(description=ERRORS)
+
+
+@type_of(tokens.CompletedToken, description="Result of `completeWaitpointToken`.")
+class CompleteWaitpointTokenPayload:
+    """The type of that name."""
+
+    waitpoint: Waitpoint | None = edge(waitpoint_loads.by_reference, "waitpoint_id", description=WAITPOINT)
+    already_completed: bool = column(description="It was complete before this call; the first output stands.")
+    user_errors: list[UserError] = column(description=ERRORS)
+
+
+@type_of(tokens.Waited, description="Result of a mutation of a waitpoint.")
+class WaitpointPayload:
+    """The type of that name."""
+
+    waitpoint: Waitpoint | None = edge(waitpoint_loads.by_reference, "waitpoint_id", description=WAITPOINT)
+    user_errors: list[UserError] = column(description=ERRORS)
+
+
+def _run_input(given: inputs.TriggerRunInput) -> triggers.RunInput:
+    payload: Any = None if given.payload is UNSET else given.payload
+    said = {"payload": payload, "has_payload": given.payload is not UNSET, "metadata": given.metadata}
+    return triggers.RunInput(**plain(given) | said)
+
+
+async def _trigger_run(viewer: Viewer, given: inputs.TriggerRunInput) -> triggers.TriggeredRun:
+    return await triggers.trigger_run(viewer, _run_input(given))
+
+
+async def _trigger_batch(viewer: Viewer, given: inputs.TriggerBatchInput) -> triggers.TriggeredBatch:
+    return await triggers.trigger_batch(viewer, **plain(given) | {"items": [_run_input(item) for item in given.items]})
+
+
+async def _cancel_run(viewer: Viewer, given: inputs.CancelRunInput) -> changes.ChangedRun:
+    return await changes.cancel(viewer, **plain(given))
+
+
+async def _reschedule_run(viewer: Viewer, given: inputs.RescheduleRunInput) -> changes.ChangedRun:
+    return await changes.reschedule(viewer, **plain(given))
+
+
+async def _add_run_tags(viewer: Viewer, given: inputs.AddRunTagsInput) -> changes.ChangedRun:
+    return await changes.add_tags(viewer, **plain(given))
+
+
+async def _update_run_metadata(viewer: Viewer, given: inputs.UpdateRunMetadataInput) -> changes.ChangedRun:
+    fields = plain(given)
+    del fields["metadata"]
+    return await changes.update_metadata(viewer, document=given.metadata, **fields)
+
+
+async def _reset_idempotency_key(viewer: Viewer, given: inputs.ResetIdempotencyKeyInput) -> changes.ResetKey:
+    return await changes.reset_key(viewer, **plain(given))
+
+
+async def _create_token(viewer: Viewer, given: inputs.CreateWaitpointTokenInput) -> tokens.CreatedToken:
+    return await tokens.create(viewer, **plain(given))
+
+
+async def _complete_token(viewer: Viewer, given: inputs.CompleteWaitpointTokenInput) -> tokens.CompletedToken:
+    data: Any = None if given.data is UNSET else given.data
+    outcome = tokens.outcome_of(data, given=given.data is not UNSET, is_late=bool(given.timed_out))
+    return await tokens.complete(viewer, id_=given.id, outcome=outcome)
+
+
+async def _skip_date_time(viewer: Viewer, given: inputs.SkipDateTimeWaitpointInput) -> tokens.Waited:
+    return await tokens.skip(viewer, **plain(given))
+
+
+async def _wait_for_token(viewer: Viewer, given: inputs.WaitForWaitpointTokenInput) -> tokens.Waited:
+    return await tokens.wait_for(viewer, **plain(given))
+
+
+async def _wait_for_duration(viewer: Viewer, given: inputs.WaitForDurationInput) -> tokens.Waited:
+    return await tokens.wait_until(viewer, **plain(given))
+
+
+@strawberry.type(description="Where every write begins. They are done one after the other.")
+class Mutation:
+    """The type of that name."""
+
+    trigger_run: TriggerRunPayload | None = mutation(
+        _trigger_run, inputs.TriggerRunInput, description="Trigger a run. It lives with its parent, if it has one."
+    )
+    trigger_batch: TriggerBatchPayload | None = mutation(
+        _trigger_batch, inputs.TriggerBatchInput, description="Trigger a batch of runs: all of them, or none."
+    )
+    cancel_run: RunPayload | None = mutation(
+        _cancel_run,
+        inputs.CancelRunInput,
+        description="Cancel a run. Canceling one that has ended changes nothing, and succeeds.",
+    )
+    reschedule_run: RunPayload | None = mutation(
+        _reschedule_run, inputs.RescheduleRunInput, description="Move the time at which a delayed run begins."
+    )
+    add_run_tags: RunPayload | None = mutation(
+        _add_run_tags, inputs.AddRunTagsInput, description="Give a run the tags that it lacks: all of them, or none."
+    )
+    update_run_metadata: RunPayload | None = mutation(
+        _update_run_metadata,
+        inputs.UpdateRunMetadataInput,
+        description="Write a run's metadata, and its parent's and root's. Two who write at once lose nothing.",
+    )
+    reset_idempotency_key: ResetIdempotencyKeyPayload | None = mutation(
+        _reset_idempotency_key,
+        inputs.ResetIdempotencyKeyInput,
+        description="Take an idempotency key from the runs that have it, on every shard.",
+    )
+    create_waitpoint_token: CreateWaitpointTokenPayload | None = mutation(
+        _create_token, inputs.CreateWaitpointTokenInput, description="Create a token that runs can wait for."
+    )
+    complete_waitpoint_token: CompleteWaitpointTokenPayload | None = mutation(
+        _complete_token,
+        inputs.CompleteWaitpointTokenInput,
+        description="Complete a token; the runs that wait for it go on, wherever they live. Who is first, wins.",
+    )
+    skip_date_time_waitpoint: WaitpointPayload | None = mutation(
+        _skip_date_time, inputs.SkipDateTimeWaitpointInput, description="End a wait for a time before it comes."
+    )
+    wait_for_waitpoint_token: WaitpointPayload | None = mutation(
+        _wait_for_token, inputs.WaitForWaitpointTokenInput, description="Make a run wait for a token."
+    )
+    wait_for_duration: WaitpointPayload | None = mutation(
+        _wait_for_duration, inputs.WaitForDurationInput, description="Make a run wait for a time."
+    )
