@@ -14,7 +14,7 @@ from aiodataloader import DataLoader
 from resolvers.errors import BadInputError
 from store.errors import ShardError
 from store.memory import seen
-from store.pages import Feed, Page, Window
+from store.pages import Feed, Page, Position, Window
 
 if TYPE_CHECKING:
     from resolvers.viewer import Viewer
@@ -42,12 +42,12 @@ class Keyed(Generic[K, V]):
 
 @dataclass(frozen=True, slots=True)
 class PageArguments:
-    """The arguments of a list, as the caller gave them."""
+    """The arguments of a list, as the caller gave them: a place in it is a cursor, or the position itself."""
 
     first: int | None = None
-    after: str | None = None
+    after: str | Position | None = None
     last: int | None = None
-    before: str | None = None
+    before: str | Position | None = None
 
     def size(self, default: int = DEFAULT_PAGE) -> int:
         """Return how many rows are asked for. Raises `BadInputError` for none, or for more than a page holds."""
@@ -68,7 +68,7 @@ class PageArguments:
             raise BadInputError("first goes with after, and last goes with before")
         size = self.size(default)
         cursor = self.before if backward else self.after
-        return Window(size, None if cursor is None else feed.position(cursor), backward, oldest_first)
+        return Window(size, feed.position(cursor) if isinstance(cursor, str) else cursor, backward, oldest_first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,8 +72,8 @@ async def trigger_run(viewer: Viewer, given: RunInput) -> TriggeredRun:
     viewer.need(Resource("tasks", task), action="trigger", instead="write")
     waits = bool(given.resume_parent_on_completion)
     environment, parent = await _place(viewer, given.environment_id, given.parent_run_id, waits=waits)
-    workers = await _workers(viewer, environment, [given], [("input",)])
-    new = replace(_new(given, parent, workers, ("input",)), one_time_token=viewer.scope.one_time_token)
+    workers = await workers_named(viewer, environment, [given], [("input",)])
+    new = replace(new_run(given, parent, workers, ("input",)), one_time_token=viewer.scope.one_time_token)
     made = await writing.triggers.run(environment, new, parent, waits=waits)
     return TriggeredRun(made.friendly_id, made.is_cached)
 
@@ -102,8 +102,8 @@ async def trigger_batch(  # noqa: PLR0913  one for each field of the contract
         _refuse_places(item, path)
     waits = bool(resume_parent_on_completion)
     environment, parent = await _place(viewer, environment_id, parent_run_id, waits=waits)
-    workers = await _workers(viewer, environment, items, paths)
-    new = [_new(item, parent, workers, path) for item, path in zip(items, paths, strict=True)]
+    workers = await workers_named(viewer, environment, items, paths)
+    new = [new_run(item, parent, workers, path) for item, path in zip(items, paths, strict=True)]
     new[0] = replace(new[0], one_time_token=viewer.scope.one_time_token)
     key = key_of(idempotency_key, idempotency_key_ttl)
     made = await writing.triggers.batch(environment, new, key, parent, waits=waits)
@@ -146,7 +146,7 @@ async def _place(
     return environment, parent
 
 
-async def _workers(
+async def workers_named(
     viewer: Viewer, environment: EnvironmentRecord, items: Sequence[RunInput], paths: Sequence[Path]
 ) -> dict[str, WorkerRecord]:
     """Return the versions that runs are locked to, by name. Raises `InvalidInputError` for one that there is not."""
@@ -162,7 +162,7 @@ async def _workers(
     return found
 
 
-def _new(given: RunInput, parent: RunRecord | None, workers: dict[str, WorkerRecord], path: Path) -> NewRun:
+def new_run(given: RunInput, parent: RunRecord | None, workers: dict[str, WorkerRecord], path: Path) -> NewRun:
     """Return the run that a caller describes. Raises `InvalidInputError` or `PayloadTooLargeError`."""
 
     def plain(name: str, value: str | None) -> str | None:

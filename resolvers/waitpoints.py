@@ -1,17 +1,23 @@
 """Waitpoints: by id, and the runs' ties to them."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 
 from resolvers.filters import text
 from resolvers.lists import narrowed_page
 from resolvers.loaders import Keyed, Listed, PageArguments, every
 from resolvers.payloads import Payload, decode
 from resolvers.viewer import Viewer
-from store.errors import ShardError
+from store.errors import BadCursorError, ShardError
 from store.filters import TokenFilter
 from store.pages import Feed, Page, Position, Window
 from store.records import BlockRecord, Completion, WaitpointRecord
+from store.shard import ReadFrom
 from store.shards import Answers
+from store.writes.waitpoints import JSON_TYPE
+
+PRIMARY_KEY = re.compile(r"[0-9a-z]{25,26}")
+"""Of a waitpoint. No cursor of ours looks like that: they hold capital letters."""
 
 
 async def _waitpoints(viewer: Viewer, references: Sequence[str]) -> Answers[WaitpointRecord]:
@@ -24,6 +30,38 @@ async def token_page(
     """Return a page of an environment's tokens over all shards. Raises `BadInputError` or `BadCursorError`."""
     read = viewer.router.waitpoints_by_environment
     return await narrowed_page(viewer, environment_id, "environment.waitpointTokens", narrowing, arguments, read)
+
+
+async def place(viewer: Viewer, cursor: str | None) -> str | Position | None:
+    """Return the position of a token that is named by its primary key, as the platform's cursors are; else the cursor.
+
+    Raises `BadCursorError` if the viewer sees no such token, or a shard's error if it may exist.
+    """
+    if cursor is None or PRIMARY_KEY.fullmatch(cursor) is None:
+        return cursor
+    found = await viewer.load(by_reference, cursor)
+    if found is None:
+        raise BadCursorError
+    return Position.of(found)
+
+
+async def stored_output(viewer: Viewer, waitpoint: WaitpointRecord) -> tuple[str | None, str]:
+    """Return the output of a waitpoint as it is stored, and its content type. Raises a shard's error.
+
+    One that is complete has its output: a replica that does not know of it yet is not believed.
+    """
+    none = (None, JSON_TYPE)
+    if waitpoint.raw_status == "PENDING":
+        return none
+
+    async def read(ids: Collection[str], source: ReadFrom) -> Answers[tuple[str | None, str]]:
+        answers = await viewer.router.outputs(viewer.seen, ids, source)
+        return {id_: one for id_, one in answers.items() if isinstance(one, ShardError) or one[0] is not None}
+
+    answer = (await viewer.router.surely([waitpoint.id], viewer.source, read)).get(waitpoint.id, none)
+    if isinstance(answer, ShardError):
+        raise answer
+    return answer
 
 
 async def _outputs(viewer: Viewer, ids: Sequence[str]) -> Mapping[str, Payload | ShardError | None]:

@@ -14,7 +14,10 @@ Path = tuple[str, ...]
 ID: Path = ("input", "id")
 
 
-async def environment_of(viewer: Viewer, friendly_id: str | None) -> EnvironmentRecord:
+ARCHIVED = "the environment is archived"
+
+
+async def environment_of(viewer: Viewer, friendly_id: str | None, *, archived: str = ARCHIVED) -> EnvironmentRecord:
     """Return the environment that is written to: the credential's own, or the one that a member names.
 
     Raises `NotFoundError`, or `InvalidStateError` for one in which nothing can run any more, or never could.
@@ -33,7 +36,7 @@ async def environment_of(viewer: Viewer, friendly_id: str | None) -> Environment
     if found is None or anothers:
         raise NotFoundError("Environment not found", path)
     if found.archived_at is not None:
-        raise InvalidStateError("the environment is archived", path)
+        raise InvalidStateError(archived, path)
     if found.type == "PREVIEW" and found.parent_environment_id is None:
         raise InvalidStateError("a preview's runs are in its branches: name one of them", path)
     return found

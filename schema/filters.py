@@ -1,14 +1,16 @@
 """The inputs by which lists are narrowed and ordered."""
 
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
 import strawberry
+from strawberry.utils.str_converters import to_camel_case
 
 from resolvers import filters
 from resolvers.viewer import Viewer
 from schema.batch import BatchStatus
-from schema.scalars import DateTime
+from schema.scalars import DateTime, serialize_datetime
 from schema.status import MachinePreset, RawRunStatus, RunStatus
 from schema.waitpoint import WaitpointStatus
 from store.filters import BatchFilter as BatchNarrowing
@@ -117,6 +119,24 @@ def plain(given: object) -> dict[str, Any]:
     """Return the fields of an input without anything of GraphQL: enums as texts, ranges as the store has them."""
     fields = {name: _value(value) for name, value in vars(given).items()}
     return {{"id": "id_"}.get(name, name): value for name, value in fields.items()}
+
+
+def shown(given: RunFilter) -> dict[str, Any]:
+    """Return what a filter says, as JSON: the fields that are given, under the names of the contract."""
+    return {to_camel_case(name): _shown(value) for name, value in vars(given).items() if value is not None}
+
+
+def _shown(value: object) -> Any:  # noqa: ANN401
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    if isinstance(value, TimeRange):
+        times = {"period": value.period, "from": value.since, "to": value.until}
+        return {
+            name: serialize_datetime(given) if isinstance(given, datetime) else given
+            for name, given in times.items()
+            if given is not None
+        }
+    return value.value if isinstance(value, Enum) else value
 
 
 def _value(value: object) -> Any:  # noqa: ANN401

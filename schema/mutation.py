@@ -6,14 +6,15 @@ import strawberry
 from strawberry import UNSET
 
 from resolvers import batches as batch_loads
-from resolvers import changes, public_tokens, tokens, triggers
+from resolvers import bulk_actions, changes, details, public_tokens, replays, tokens, triggers
 from resolvers import runs as run_loads
 from resolvers import waitpoints as waitpoint_loads
 from resolvers.viewer import Viewer
 from schema import inputs
 from schema.batch import Batch
+from schema.bulk_action import BulkAction
 from schema.declare import column, edge, mutation, type_of
-from schema.filters import plain
+from schema.filters import plain, runs_let_through, shown
 from schema.run import Run
 from schema.user_error import UserError
 from schema.waitpoint import Waitpoint
@@ -93,6 +94,16 @@ class WaitpointPayload:
     user_errors: list[UserError] = column(description=ERRORS)
 
 
+@type_of(bulk_actions.ChangedBulkAction, description="Result of a mutation of a bulk action.")
+class BulkActionPayload:
+    """The type of that name."""
+
+    bulk_action: BulkAction | None = edge(
+        details.bulk_actions, "bulk_action_id", description="The bulk action after the write, from the primary."
+    )
+    user_errors: list[UserError] = column(description=ERRORS)
+
+
 def _run_input(given: inputs.TriggerRunInput) -> triggers.RunInput:
     payload: Any = None if given.payload is UNSET else given.payload
     said = {"payload": payload, "has_payload": given.payload is not UNSET, "metadata": given.metadata}
@@ -109,6 +120,13 @@ async def _trigger_batch(viewer: Viewer, given: inputs.TriggerBatchInput) -> tri
 
 async def _cancel_run(viewer: Viewer, given: inputs.CancelRunInput) -> changes.ChangedRun:
     return await changes.cancel(viewer, **plain(given))
+
+
+async def _replay_run(viewer: Viewer, given: inputs.ReplayRunInput) -> changes.ChangedRun:
+    fields = plain(given)
+    payload: Any = None if given.payload is UNSET else given.payload
+    said = {"id": fields.pop("id_"), "payload": payload, "has_payload": given.payload is not UNSET}
+    return await replays.replay(viewer, replays.ReplayInput(**fields | said | {"metadata": given.metadata}))
 
 
 async def _reschedule_run(viewer: Viewer, given: inputs.RescheduleRunInput) -> changes.ChangedRun:
@@ -151,6 +169,18 @@ async def _wait_for_duration(viewer: Viewer, given: inputs.WaitForDurationInput)
     return await tokens.wait_until(viewer, **plain(given))
 
 
+async def _create_bulk_action(viewer: Viewer, given: inputs.CreateBulkActionInput) -> bulk_actions.ChangedBulkAction:
+    fields = plain(given)
+    del fields["filter"]
+    narrowing = None if given.filter is None else await runs_let_through(viewer, given.filter)
+    said = None if given.filter is None else shown(given.filter)
+    return await bulk_actions.create(viewer, **fields, narrowing=narrowing, shown=said)
+
+
+async def _abort_bulk_action(viewer: Viewer, given: inputs.AbortBulkActionInput) -> bulk_actions.ChangedBulkAction:
+    return await bulk_actions.abort(viewer, **plain(given))
+
+
 @strawberry.type(description="Where every write begins. They are done one after the other.")
 class Mutation:
     """The type of that name."""
@@ -165,6 +195,11 @@ class Mutation:
         _cancel_run,
         inputs.CancelRunInput,
         description="Cancel a run. Canceling one that has ended changes nothing, and succeeds.",
+    )
+    replay_run: RunPayload | None = mutation(
+        _replay_run,
+        inputs.ReplayRunInput,
+        description="Do again what a run did: a new run, with what is changed of it.",
     )
     reschedule_run: RunPayload | None = mutation(
         _reschedule_run, inputs.RescheduleRunInput, description="Move the time at which a delayed run begins."
@@ -198,4 +233,14 @@ class Mutation:
     )
     wait_for_duration: WaitpointPayload | None = mutation(
         _wait_for_duration, inputs.WaitForDurationInput, description="Make a run wait for a time."
+    )
+    create_bulk_action: BulkActionPayload | None = mutation(
+        _create_bulk_action,
+        inputs.CreateBulkActionInput,
+        description="Cancel or replay many runs, page by page, after this answer. At most 3 replay at a time.",
+    )
+    abort_bulk_action: BulkActionPayload | None = mutation(
+        _abort_bulk_action,
+        inputs.AbortBulkActionInput,
+        description="Stop a bulk action; what it has done to runs stays.",
     )

@@ -1143,7 +1143,8 @@ async def without_good(client: httpx.AsyncClient, own: World, cursors: Cursors) 
 def arguments() -> dict[str, bool]:
     """Return every argument of a query, every field of an input too, and whether a bad value of its type exists.
 
-    Mutations are judged by what they leave behind, in `test_bad_writes.py`. One of such a type gets as far as our code, and must: a boolean or an enum is refused before.
+    One of such a type gets as far as our code, and must: a boolean or an enum is refused before. Mutations are judged
+    by what they leave behind, in `test_bad_writes.py`.
     """
     found = {}
     for kind in CORE.type_map.values():
