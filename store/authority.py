@@ -20,7 +20,10 @@ from store.errors import ShardTimeoutError
 from store.shard import Database, ReadConnection
 
 Key: TypeAlias = tuple[str, ...]
-"""The kind of row, and what is unique about it."""
+"""The kind of row, and what is unique about it in its environment."""
+
+MOST_LOCKS = 20
+"""Of one holder."""
 
 Confirm: TypeAlias = Callable[[], Awaitable[None]]
 """Raises `ShardUnavailableError` if the locks were lost: to be called before what they protect is committed."""
@@ -34,9 +37,14 @@ class Authority:
         self._here: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def over(self, keys: Collection[Key]) -> AsyncIterator[Confirm]:
-        """Hold the locks of keys, in this process and in all others. Raises `ShardError`; nothing was done then."""
-        numbers = sorted({_number(key) for key in keys})
+    async def over(self, environment_id: str, keys: Collection[Key]) -> AsyncIterator[Confirm]:
+        """Hold the locks of an environment's keys, in this process and in all others.
+
+        Raises `ShardError`; nothing was done then. Few keys are locked one by one, and share the environment; many are
+        locked by locking all of it: a server has room for few locks.
+        """
+        few = len(keys) <= MOST_LOCKS
+        numbers = sorted({_number(environment_id, *key) for key in keys}) if few else []
         async with AsyncExitStack() as stack:
             # Those of this process queue here: they would only fill the pool while they wait.
             here = [self._here.setdefault(number, asyncio.Lock()) for number in numbers]
@@ -46,14 +54,15 @@ class Authority:
                         await stack.enter_async_context(lock)
             except TimeoutError as error:
                 raise ShardTimeoutError(CONTROL_PLANE) from error
-            confirm = await stack.enter_async_context(self.database.held(_lock(numbers), CONTROL_PLANE))
+            confirm = await stack.enter_async_context(
+                self.database.held(_lock(_number(environment_id), numbers), CONTROL_PLANE)
+            )
             yield confirm
-
 
     @asynccontextmanager
     async def tried(self, key: Key) -> AsyncIterator[bool]:
         """Hold the lock of a key unless somebody else does, and yield whether it is held. Raises `ShardError`."""
-        statement = select(func.pg_try_advisory_xact_lock(_number(key)))
+        statement = select(func.pg_try_advisory_xact_lock(_number(*key)))
         is_held = False
 
         async def lock(connection: ReadConnection) -> None:
@@ -64,18 +73,22 @@ class Authority:
             yield is_held
 
 
-def _lock(numbers: Collection[int]) -> Callable[[ReadConnection], Awaitable[None]]:
+def _lock(group: int, numbers: Collection[int]) -> Callable[[ReadConnection], Awaitable[None]]:
     array = bindparam(None, list(numbers), type_=ARRAY(BigInteger))
     given = func.unnest(array).table_valued("number", name="given").render_derived()
-    statement = select(func.pg_advisory_xact_lock(given.c.number)).select_from(given)
+    lock_group = func.pg_advisory_xact_lock_shared if numbers else func.pg_advisory_xact_lock
+    of_group = select(lock_group(bindparam(None, group, type_=BigInteger)))
+    of_keys = select(func.pg_advisory_xact_lock(given.c.number)).select_from(given)
 
     async def lock(connection: ReadConnection) -> None:
-        await connection.execute(statement)
+        await connection.execute(of_group)
+        if numbers:
+            await connection.execute(of_keys)
 
     return lock
 
 
-def _number(key: Key) -> int:
-    """Return the lock of a key, out of 2^64: two keys that share one only wait for each other."""
-    digest = hashlib.blake2b("\x1f".join(("runatlas", *key)).encode(), digest_size=8).digest()
+def _number(*name: str) -> int:
+    """Return the lock of a name, out of 2^64: two names that share one only wait for each other."""
+    digest = hashlib.blake2b("\x1f".join(("runatlas", *name)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)

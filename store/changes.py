@@ -149,7 +149,7 @@ class Changes:
         meanwhile. Raises `ShardError` if that cannot be had.
         """
         c = task_run.c
-        async with self._authority.over([("run", environment_id, task, key) for key in keys]):
+        async with self._authority.over(environment_id, [("run", task, key) for key in keys]):
             count = 0
             failures: list[ShardError] = []
             conditions = (c.task_identifier == task, c.stored_idempotency_key.in_(list(keys)))

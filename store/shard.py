@@ -7,7 +7,7 @@ into the two answers that the rest of the program knows: unavailable, or too lat
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -192,12 +192,19 @@ class Database:
             raise late_error[0](role)
         try:
             answer = work.result()
-        except ShardUnavailableError:
-            self.breaker.failed()
+        except ShardError as error:
+            if isinstance(error, ShardUnavailableError) and error.shard == role:
+                self.breaker.failed()
             raise
+        except Exception:  # whatever else it is, the database answered
+            self._answered()
+            raise
+        self._answered()
+        return answer
+
+    def _answered(self) -> None:
         self.breaker.answered()
         self.healthy = True
-        return answer
 
     def _abandon(self, work: "asyncio.Future[Any]") -> None:
         """Cancel work without waiting for its end: the driver takes two seconds to part from a server that hangs."""
@@ -260,7 +267,8 @@ class Database:
             await connection.execution_options(**options)
             yield connection
         finally:
-            await connection.close()
+            with suppress(DBAPIError):  # of a connection that is lost: its server rolls back by itself
+                await connection.close()
 
 
 async def _nothing(connection: ReadConnection) -> None:

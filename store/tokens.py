@@ -58,7 +58,7 @@ class Tokens:
         home = self._shards.shards[await self._minting.home(environment)]
         if new.key is None:
             return await self._add(home, environment, new)
-        async with self._authority.over([("waitpoint", environment.id, new.key.stored)]) as confirm:
+        async with self._authority.over(environment.id, [("waitpoint", new.key.stored)]) as confirm:
             found = await self._probe(environment.id, new.key.stored)
             if found is not None and found[1].is_live(now()):
                 return Made(found[1].friendly_id, is_cached=True)

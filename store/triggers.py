@@ -79,7 +79,7 @@ class Triggers:
         """
 
         async def once() -> Triggered:
-            async with self._once(environment, [new]) as (hits, confirm):
+            async with self._once(environment, [new]) as (hits, _, confirm):
                 if (hit := _hit(hits, new)) is not None:
                     if parent is not None and waits:
                         await self._wait_for(parent, await self._waitpoint_of(hit))
@@ -112,18 +112,12 @@ class Triggers:
         """
 
         async def once() -> Triggered:
-            async with self._once_batch(environment, key) as (existing, confirm_batch):
-                if existing is not None:
-                    if parent is not None and waits:
-                        await self._wait_for(parent, await self._waitpoint_of_batch(existing, environment))
-                    return Triggered(existing.batch.friendly_id, is_cached=True)
-                async with self._once(environment, items) as (hits, confirm_items):
-
-                    async def confirm() -> None:
-                        await confirm_batch()
-                        await confirm_items()
-
+            async with self._once(environment, items, key) as (hits, existing, confirm):
+                if existing is None:
                     return await self._batch(environment, items, key, parent, hits, confirm, waits=waits)
+                if parent is not None and waits:
+                    await self._wait_for(parent, await self._waitpoint_of_batch(existing, environment))
+                return Triggered(existing.batch.friendly_id, is_cached=True)
 
         return await _in_rounds(once)
 
@@ -228,27 +222,39 @@ class Triggers:
 
     @asynccontextmanager
     async def _once(
-        self, environment: EnvironmentRecord, items: Sequence[NewRun]
-    ) -> AsyncIterator[tuple[Hits, Confirm]]:
-        """Hold what makes keys of new runs and one-time tokens unique, and yield the runs that the keys find.
+        self, environment: EnvironmentRecord, items: Sequence[NewRun], batch_key: IdempotencyKey | None = None
+    ) -> AsyncIterator[tuple[Hits, FoundBatch | None, Confirm]]:
+        """Hold what makes keys and one-time tokens unique, and yield the runs, and the batch, that the keys find.
 
-        A key that finds a run needs no lock. One that has expired, or whose run failed, is taken from it first.
+        Keys that all find something need no lock. From what has expired, and from runs that failed, they are taken. All
+        locks are taken at once: who holds some and waits for others would wait for somebody who does the same.
         """
         keys = {item.stored_key for item in items if item.stored_key is not None}
         tokens = {item.one_time_token for item in items if item.one_time_token is not None}
-        hits = await self._probe(environment, keys)
-        if not tokens and all(key in hits and hits[key].run.is_live(now()) for key in keys):
-            yield hits, _nothing
+        hits, batch = await self._probe(environment, keys), await self._probe_batch(environment, batch_key)
+        if batch is not None and batch.batch.is_live(now()):
+            yield {}, batch, _nothing
             return
-        locks = [("run", environment.id, *key) for key in keys] + [("token", token) for token in tokens]
-        async with self._authority.over(locks) as confirm:
+        if not tokens and batch_key is None and all(key in hits and hits[key].run.is_live(now()) for key in keys):
+            yield hits, None, _nothing
+            return
+        locks = [("run", *key) for key in keys] + [("token", token) for token in tokens]
+        if batch_key is not None:
+            locks.append(("batch", batch_key.stored))
+        async with self._authority.over(environment.id, locks) as confirm:
+            batch = await self._probe_batch(environment, batch_key)
+            if batch is not None and batch.batch.is_live(now()):
+                yield {}, batch, confirm
+                return
             await self._refuse_used(tokens)
+            if batch is not None and batch_key is not None:
+                await self._clear_batch(batch, batch_key.stored)
             moment = now()
             hits = await self._probe(environment, keys)
             live = {key: found for key, found in hits.items() if found.run.is_live(moment)}
             for key in hits.keys() - live.keys():
                 await self._clear(hits[key], key[1])
-            yield live, confirm
+            yield live, None, confirm
 
     async def _probe(self, environment: EnvironmentRecord, keys: set[tuple[str, str]]) -> dict[tuple[str, str], Found]:
         """Return the runs that keys find, on any shard. Raises `ShardError` for a key that may find one."""
@@ -278,27 +284,18 @@ class Triggers:
             lambda connection: clear_keys(connection, [found.run.environment_id], now(), *conditions)
         )
 
-    @asynccontextmanager
-    async def _once_batch(
-        self, environment: EnvironmentRecord, key: IdempotencyKey | None
-    ) -> AsyncIterator[tuple[FoundBatch | None, Confirm]]:
-        """Hold what makes a batch's key unique, and yield the batch that it finds. An expired key is taken from it."""
-        if key is None:
-            yield None, _nothing
-            return
-        async with self._authority.over([("batch", environment.id, key.stored)]) as confirm:
-            found = await self._probe_batch(environment, key.stored)
-            if found is not None and not found.batch.is_live(now()):
-                stale = found.batch.id
-                await self._shards.shards[found.shard].write(
-                    lambda connection: clear_batch_key(connection, stale, key.stored, now())
-                )
-                found = None
-            yield found, confirm
+    async def _clear_batch(self, found: FoundBatch, key: str) -> None:
+        await self._shards.shards[found.shard].write(
+            lambda connection: clear_batch_key(connection, found.batch.id, key, now())
+        )
 
-    async def _probe_batch(self, environment: EnvironmentRecord, key: str) -> FoundBatch | None:
+    async def _probe_batch(self, environment: EnvironmentRecord, key: IdempotencyKey | None) -> FoundBatch | None:
+        if key is None:
+            return None
+        stored = key.stored
+
         async def query(shard: Shard, connection: ReadConnection) -> list[FoundBatch]:
-            return [FoundBatch(shard.key, one) for one in await keyed_batches(connection, environment.id, key)]
+            return [FoundBatch(shard.key, one) for one in await keyed_batches(connection, environment.id, stored)]
 
         legs, failures = await self._shards.everywhere(query, ReadFrom.PRIMARY)
         found = [one for leg in legs for one in leg]

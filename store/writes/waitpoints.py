@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import ColumnElement, Text, and_, any_, case, cast, func, select, update
 
 from store import ids
+from store.errors import MissingError
 from store.filters import constant
 from store.queries import bytewise, each, text_array
 from store.records import EnvironmentRecord
@@ -126,11 +127,18 @@ async def rotate_key(connection: WriteConnection, waitpoint_id: str, key: str, n
 
 
 async def complete(connection: WriteConnection, waitpoint_id: str, outcome: Outcome, now: datetime) -> bool:
-    """Complete a waitpoint, and tell whether it was pending: a completion that came before stands."""
+    """Complete a waitpoint, and tell whether it was pending: a completion that came before stands.
+
+    Raises `MissingError` for one that is gone.
+    """
     c = waitpoint.c
     statement = update(waitpoint).where(c.id == waitpoint_id, constant(c.raw_status, "PENDING"))
     result = await connection.execute(statement.values(_completed(outcome, now)).returning(c.id))
-    return result.one_or_none() is not None
+    if result.one_or_none() is not None:
+        return True
+    if (await connection.execute(select(c.id).where(c.id == waitpoint_id))).one_or_none() is None:
+        raise MissingError("Waitpoint")
+    return False
 
 
 def _completed(outcome: Outcome, now: datetime) -> dict[str, object]:

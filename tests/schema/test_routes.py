@@ -148,16 +148,6 @@ def routes(world: World, federation: FederationUnderTest) -> dict[str, tuple[str
             batch,
             {"batch": {"runs": {"nodes": [{"id": world.run}, {"id": world.far}]}}},
         ),
-        "POST .../runs/:run/idempotencyKey/reset": (
-            f"query ($id: ID!) {{ run(id: $id) {{ id idempotencyKey {{ key }} {PLACE} }} }}",
-            run,
-            {"run": {**run, "idempotencyKey": {"key": "order-1"}, "environment": place}},
-        ),
-        "POST .../waitpoints/:token/complete": (
-            f"query ($id: ID!) {{ waitpoint(id: $id) {{ id type {PLACE} }} }}",
-            token,
-            {"waitpoint": {**token, "type": "MANUAL", "environment": place}},
-        ),
         "GET .../waitpoints/tags": (
             'query { environment { waitpointTags(name: "V", first: 25) } }',
             {},
@@ -221,6 +211,68 @@ def routes(world: World, federation: FederationUnderTest) -> dict[str, tuple[str
     }
 
 
+def mutation(name: str, shown: str) -> str:
+    """Return the operation of one mutation."""
+    given = f"{name[0].upper()}{name[1:]}Input"
+    return f"mutation ($input: {given}!) {{ {name}(input: $input) {{ {shown} userErrors {{ message }} }} }}"
+
+
+def writes(world: World) -> dict[str, list[tuple[str, str, dict[str, Any], Any]]]:
+    """Return what each old route that writes asks now: mutations, what they show, their inputs, and the answers."""
+    create = ("createWaitpointToken", "isCached waitpoint { status }", {"timeout": "1h"})
+    created = {"isCached": False, "waitpoint": {"status": "WAITING"}}
+    wait = ("waitForWaitpointToken", "waitpoint { id }", {"runId": world.run, "waitpointId": world.token})
+    batch = ("triggerBatch", "isCached batch { runCount }", {"items": [{"task": "a"}, {"task": "b"}]})
+    of_batch = {"isCached": False, "batch": {"runCount": 2}}
+    run, token = {"id": world.run}, {"id": world.token}
+    return {
+        "POST /api/v2/tasks/batch": [(*batch, of_batch)],
+        "POST /api/v3/batches": [(*batch, of_batch)],
+        "POST /api/v1/waitpoints/tokens": [(*create, created)],
+        "POST /engine/v1/runs/:run/waitpoints/tokens/:token/wait": [(*wait, {"waitpoint": token})],
+        "POST /engine/v1/runs/:run/wait/duration": [
+            (
+                "waitForDuration",
+                "waitpoint { type }",
+                {"runId": world.run, "date": "2090-01-01T00:00:00Z"},
+                {"waitpoint": {"type": "DATETIME"}},
+            )
+        ],
+        "POST /api/v1/runs/:run/input-streams/wait": [(*create, created), (*wait, {"waitpoint": token})],
+        "POST /api/v1/runs/:run/session-streams/wait": [(*create, created), (*wait, {"waitpoint": token})],
+        "POST .../runs/:run/idempotencyKey/reset": [
+            ("resetIdempotencyKey", "key count", {"runId": world.run}, {"key": "order-1", "count": 1})
+        ],
+        "POST /api/v1/waitpoints/tokens/:token/complete": [
+            (
+                "completeWaitpointToken",
+                "alreadyCompleted waitpoint { status output { json } }",
+                {**token, "data": {"ok": True}},
+                {"alreadyCompleted": False, "waitpoint": {"status": "COMPLETED", "output": {"json": {"ok": True}}}},
+            )
+        ],
+        "POST .../waitpoints/:token/complete": [
+            (
+                "completeWaitpointToken",
+                "alreadyCompleted waitpoint { status }",
+                {**token, "timedOut": True},
+                {"alreadyCompleted": True, "waitpoint": {"status": "COMPLETED"}},
+            )
+        ],
+        "POST .../taskruns/:run/replay": [
+            (
+                "replayRun",
+                "run { replayedFromRun { id } status }",
+                run,
+                {"run": {"replayedFromRun": run, "status": ...}},
+            )
+        ],
+        "POST .../taskruns/:run/cancel": [
+            ("cancelRun", "run { id status }", run, {"run": {**run, "status": "CANCELED"}}),
+        ],
+    }
+
+
 def matches(expected: Any, found: Any) -> bool:
     """Tell whether an answer is as expected; `...` is whatever is there."""
     if expected is ...:
@@ -238,6 +290,20 @@ async def test_every_old_route_is_answered_by_one_operation(
     for route, (query, variables, expected) in routes(world, federation).items():
         found = await federation.ask(query, **variables)
         assert matches(expected, found), (route, json.dumps(found), expected)
+
+
+@pytest.mark.parametrize(("shard", "other"), [(LEGACY, NEW), (NEW, LEGACY)])
+async def test_every_old_route_that_writes_is_a_mutation(
+    federation: FederationUnderTest, shard: ShardKey, other: ShardKey
+) -> None:
+    world = await plant(federation, shard, other)
+    table = {match["route"]: match["operation"] for match in ROW.finditer(README.read_text("utf-8"))}
+    for route, steps in writes(world).items():
+        assert {name for name, *_ in steps} <= set(re.findall(r"`(\w+)", table[route])), route
+        for name, shown, given, expected in steps:
+            found = (await federation.ask(mutation(name, shown), input=given))[name]
+            assert found.pop("userErrors") == [], route
+            assert matches(expected, found), (route, json.dumps(found), expected)
 
 
 async def test_the_readme_names_an_operation_for_every_old_route(federation: FederationUnderTest) -> None:
