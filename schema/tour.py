@@ -1,4 +1,4 @@
-"""What the demo shows first: queries whose answers cross databases."""
+"""What the demo shows first: what crosses databases, read and written."""
 
 from schema.http.graphiql import GraphiQLConfig, Tab
 from store.demo import Demo
@@ -28,7 +28,7 @@ query TwoDatabases {{
 
 
 def page(demo: Demo) -> GraphiQLConfig:
-    """Return GraphiQL with the demo's credentials, and a query in each tab."""
+    """Return GraphiQL with the demo's credentials, and an operation in each tab."""
     token = f"""\
 # One token, and the runs of every database that wait for it.
 query AcrossTheSeam {{
@@ -39,6 +39,20 @@ query AcrossTheSeam {{
     tags
     blockedRuns(first: 5) {{ nodes {{ id status blockedBy {{ waitpoint {{ id }} }} }} }}
     connectedRuns(first: 5) {{ nodes {{ id status }} }}
+  }}
+}}
+"""
+    complete = f"""\
+# Complete that token: its runs go on, whichever database they are in. Look at the tab before this one again.
+mutation GoOn {{
+  completeWaitpointToken(input: {{ id: "{demo.token}", data: {{ approved: true }} }}) {{
+    alreadyCompleted
+    waitpoint {{
+      status
+      output {{ json }}
+      connectedRuns(first: 5) {{ nodes {{ id status blockedBy {{ waitpoint {{ id status }} }} }} }}
+    }}
+    userErrors {{ code message }}
   }}
 }}
 """
@@ -68,6 +82,6 @@ query Navigation {
 """
     member = (Tab(places, headers={"Authorization": f"Bearer {demo.access_token}"}),) if demo.access_token else ()
     return GraphiQLConfig(
-        tabs=(Tab(two_runs(demo)), Tab(token), Tab(runs), *member),
+        tabs=(Tab(two_runs(demo)), Tab(token), Tab(complete), Tab(runs), *member),
         default_headers={"Authorization": f"Bearer {demo.api_key}"},
     )

@@ -109,6 +109,8 @@ class FederationUnderTest:
         """Record every statement of the federation, by the role that it was executed for."""
         self.statements.clear()
         databases: list[Database] = [self.federation.control_plane.primary, self.federation.control_plane.replica]
+        if self.federation.writing is not None:
+            databases.append(self.federation.writing.authority.database)
         for shard in self.federation.router.shards.values():
             databases += [shard.primary, shard.replica]
         engines = {id(database.engine): database.engine.sync_engine for database in databases}.values()
