@@ -8,7 +8,7 @@ from resolvers.ability import Resource
 from resolvers.loaders import Listed
 from resolvers.refusals import InvalidInputError, NotFoundError, Refused
 from resolvers.viewer import Viewer
-from resolvers.writes import ID, environment_of
+from resolvers.writes import ID, environment_of, named_by
 from store.bulk import BulkType
 from store.filters import RunFilter
 from store.ids import can_exist
@@ -86,7 +86,8 @@ async def abort(viewer: Viewer, *, id_: str) -> ChangedBulkAction:
     viewer.need(Resource("runs"), action="write")
     if not id_.startswith("bulk_") or not can_exist(id_):
         raise NotFoundError("Bulk action not found", ID)
-    await writing.bulk.abort(viewer.seen, id_)
+    with named_by(ID):
+        await writing.bulk.abort(viewer.seen, id_)
     return ChangedBulkAction(id_)
 
 

@@ -64,8 +64,9 @@ async def replay(viewer: Viewer, given: ReplayInput) -> ChangedRun:
     """Make a run that does again what another did, in the same project. Raises refusals, and `ShardError`."""
     writing = viewer.writing
     source = await run_to_write(viewer, given.id)
+    own = f"env_{source.environment_id}"
     environment = await environment_of(
-        viewer, given.environment_id or f"env_{source.environment_id}", archived=ARCHIVED
+        viewer, own if given.environment_id is None else given.environment_id, archived=ARCHIVED
     )
     if environment.project_id != source.project_id:
         raise InvalidInputError(ELSEWHERE, ("input", "environmentId"))

@@ -8,7 +8,7 @@ from resolvers import values
 from resolvers.ability import Resource
 from resolvers.refusals import InvalidInputError, NotFoundError, Refused
 from resolvers.viewer import Viewer
-from resolvers.writes import ID, environment_of, key_of, run_to_write
+from resolvers.writes import ID, environment_of, key_of, named_by, run_to_write
 from store import ids
 from store.ids import can_exist
 from store.moments import now
@@ -79,7 +79,8 @@ async def skip(viewer: Viewer, *, id_: str) -> Waited:
 async def _complete(viewer: Viewer, id_: str, outcome: Outcome, types: Sequence[str]) -> CompletedToken:
     writing = viewer.writing
     _refuse_other_ids(id_, ID)
-    held = await writing.seam.held(viewer.seen, id_)
+    with named_by(ID):
+        held = await writing.seam.held(viewer.seen, id_)
     viewer.need(Resource("waitpoints", held.waitpoint.friendly_id), action="write")
     won = await writing.seam.complete(held, outcome, types)
     return CompletedToken(held.waitpoint.friendly_id, already_completed=not won)
@@ -91,7 +92,8 @@ async def wait_for(viewer: Viewer, *, run_id: str, waitpoint_id: str) -> Waited:
     run = await run_to_write(viewer, run_id, ("input", "runId"))
     path = ("input", "waitpointId")
     _refuse_other_ids(waitpoint_id, path)
-    held = await writing.seam.held([run.environment_id], waitpoint_id)
+    with named_by(path):
+        held = await writing.seam.held([run.environment_id], waitpoint_id)
     await writing.seam.block([run.environment_id], run.id, run.environment_id, [Tie(held.waitpoint.id)])
     return Waited(held.waitpoint.friendly_id)
 

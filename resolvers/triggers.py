@@ -137,8 +137,10 @@ async def _place(
         parent = await run_to_write(viewer, parent_id, path, "Parent run")
     else:
         parent = await run_of(viewer, parent_id, path, "Parent run")
-        viewer.need(Resource("runs", parent.friendly_id), Resource("tasks", parent.task_identifier))
-    environment = await environment_of(viewer, environment_id or f"env_{parent.environment_id}")
+        names = Resource("runs", parent.friendly_id), Resource("tasks", parent.task_identifier)
+        viewer.need(*names, instead="write")
+    theirs = f"env_{parent.environment_id}"
+    environment = await environment_of(viewer, theirs if environment_id is None else environment_id)
     if environment.id != parent.environment_id:
         raise NotFoundError("Parent run not found", path)
     if waits and parent.is_final:

@@ -210,6 +210,6 @@ def _cut(at: datetime) -> datetime:
 
 
 def quoted(text: str) -> str:
-    """Return a text, cut, as an error may quote it."""
+    """Return a text, cut and on one line, as an error may quote it."""
     cut = text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE - 3]}..."
-    return cut.encode(errors="replace").decode()
+    return "".join(character if character.isprintable() else "?" for character in cut)

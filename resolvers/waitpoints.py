@@ -1,7 +1,7 @@
 """Waitpoints: by id, and the runs' ties to them."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from resolvers.filters import text
 from resolvers.lists import narrowed_page
@@ -48,17 +48,12 @@ async def place(viewer: Viewer, cursor: str | None) -> str | Position | None:
 async def stored_output(viewer: Viewer, waitpoint: WaitpointRecord) -> tuple[str | None, str]:
     """Return the output of a waitpoint as it is stored, and its content type. Raises a shard's error.
 
-    One that is complete has its output: a replica that does not know of it yet is not believed.
+    From a primary: whoever reads an output of what is complete does not ask again.
     """
     none = (None, JSON_TYPE)
     if waitpoint.raw_status == "PENDING":
         return none
-
-    async def read(ids: Collection[str], source: ReadFrom) -> Answers[tuple[str | None, str]]:
-        answers = await viewer.router.outputs(viewer.seen, ids, source)
-        return {id_: one for id_, one in answers.items() if isinstance(one, ShardError) or one[0] is not None}
-
-    answer = (await viewer.router.surely([waitpoint.id], viewer.source, read)).get(waitpoint.id, none)
+    answer = (await viewer.router.outputs(viewer.seen, [waitpoint.id], ReadFrom.PRIMARY)).get(waitpoint.id, none)
     if isinstance(answer, ShardError):
         raise answer
     return answer

@@ -1,10 +1,13 @@
 """What all mutations share: which environment and which run is meant, and whether the credential may write to it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from resolvers import environments, values
 from resolvers.ability import Resource
 from resolvers.refusals import InvalidInputError, InvalidStateError, NotFoundError
 from resolvers.viewer import Viewer
-from store.errors import ShardError
+from store.errors import MissingError, ShardError
 from store.ids import body, can_exist
 from store.plans import KEY_LIFETIME, IdempotencyKey
 from store.records import EnvironmentRecord, RunRecord
@@ -59,6 +62,15 @@ async def run_to_write(viewer: Viewer, friendly_id: str, path: Path = ID, name: 
     found = await run_of(viewer, friendly_id, path, name)
     viewer.need(Resource("runs", found.friendly_id), Resource("tasks", found.task_identifier), action="write")
     return found
+
+
+@contextmanager
+def named_by(path: Path) -> Iterator[None]:
+    """Say of what no shard has, by which part of the input it was named. Raises `NotFoundError`."""
+    try:
+        yield
+    except MissingError as error:
+        raise NotFoundError(str(error), path) from error
 
 
 def key_of(key: str | None, lifetime: str | None, path: Path = ("input",)) -> IdempotencyKey | None:

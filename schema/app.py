@@ -1,4 +1,4 @@
-"""The web application: one endpoint for GraphQL and its page, and a probe for load balancers."""
+"""The web application: GraphQL and its page, the platform's routes of tokens, a probe, and counters."""
 
 from typing import Any
 
@@ -14,8 +14,10 @@ from schema.api import schema
 from schema.context import Context
 from schema.errors import extensions_of, masked, short
 from schema.http.graphiql import GraphiQLConfig, graphiql_routes, page_response, wants_page
+from schema.http.tokens import TokenRoutes
 from store.errors import ShardError
 from store.federation import Federation
+from store.metrics import CONTENT_TYPE
 from store.shard import one_operation
 
 STATUS: dict[type[Exception], int] = {UnauthenticatedError: 401}
@@ -117,9 +119,15 @@ def create_app(
         Endpoint(page, path="/graphql", graphql_ide=None, context_getter=context, subscription_protocols=())
     )
 
+    app.router.routes.extend(TokenRoutes(federation, authenticator, origin).routes)
+
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(federation.metrics.text(), media_type=CONTENT_TYPE)
 
     for kind in (UnauthenticatedError, ShardError, MaskedError):
         app.add_exception_handler(kind, _refuse)

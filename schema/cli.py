@@ -56,11 +56,17 @@ def doctor() -> None:
     """Say what the databases that the environment names lack: indexes that would make lists quick. Alters nothing."""
     from schema.commands import doctor as run
 
-    unusable = _run(run())
-    for error in unusable or ():
-        _complain(error)
-    if unusable:
-        raise SystemExit(1)
+    _left(_run(run()))
+
+
+@app.command()
+def repair(
+    *, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what there is to be done.")] = False
+) -> None:
+    """Do what a crash or another writer left undone, as `serve` does all the time, and say what it was."""
+    from schema.commands import repair as run
+
+    _left(_run(run(dry_run=dry_run)))
 
 
 @app.command()
@@ -128,6 +134,14 @@ def _expecting(work: "Callable[[], T]") -> "T":
     except ConfigurationError as error:
         _complain(error)
         raise SystemExit(1) from None
+
+
+def _left(errors: "list[ConfigurationError] | None") -> None:
+    """Print what is left to be told, and end with exit code 1 if anything is."""
+    for error in errors or ():
+        _complain(error)
+    if errors:
+        raise SystemExit(1)
 
 
 def _complain(error: "ConfigurationError") -> None:

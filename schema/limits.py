@@ -14,16 +14,24 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    GraphQLInputObjectType,
+    GraphQLList,
     GraphQLSchema,
     InlineFragmentNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    get_named_type,
+    get_nullable_type,
+    type_from_ast,
 )
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import validate_document
 
 DEPTH, ALIASES, FIELDS, NESTING = 12, 30, 2_000, 64
 """Most of an operation, fragments unfolded: levels of fields, aliases, fields, and braces within braces."""
+
+LONGEST_LIST = 1_000
+"""Most members of a list in variables. What takes fewer says so itself."""
 
 DOCUMENTS = 128
 """Of how many documents it is remembered what was decided."""
@@ -41,7 +49,11 @@ class Admission(SchemaExtension):
         if document is not None and context.pre_execution_errors is None:
             errors = decided(context.schema._schema, document, context.validation_rules)  # noqa: SLF001  no other way to it
             named = context._provided_operation_name  # noqa: SLF001  the property hides whether one was given
-            context.pre_execution_errors = list(errors) or _unclear(document, named)
+            context.pre_execution_errors = (
+                list(errors)
+                or _unclear(document, named)
+                or _unread(context.schema._schema, document, context.variables or {})  # noqa: SLF001  likewise
+            )
         yield
 
 
@@ -51,6 +63,33 @@ def _unclear(document: DocumentNode, named: str | None) -> list[GraphQLError]:
     if len(operations) <= 1 or named:
         return []
     return [GraphQLError("the document holds several operations: say which one in operationName", extensions=BAD_INPUT)]
+
+
+def _unread(schema: GraphQLSchema, document: DocumentNode, variables: dict[str, Any]) -> list[GraphQLError]:
+    """Refuse variables with longer lists than anything takes: to make inputs of what a body holds takes seconds."""
+    try:
+        for node in document.definitions:
+            for declared in (isinstance(node, OperationDefinitionNode) and node.variable_definitions) or ():
+                name = declared.variable.name.value
+                _refuse_long_lists(type_from_ast(schema, declared.type), variables.get(name), name)
+    except GraphQLError as error:
+        return [error]
+    return []
+
+
+def _refuse_long_lists(kind: Any, value: object, name: str) -> None:  # noqa: ANN401  a type of an input
+    kind = get_nullable_type(kind)
+    if isinstance(kind, GraphQLList) and isinstance(value, list):
+        if len(value) > LONGEST_LIST:
+            raise GraphQLError(
+                f"'{name}' holds {len(value)} values, and nothing takes more than {LONGEST_LIST}", extensions=BAD_INPUT
+            )
+        if isinstance(get_named_type(kind), GraphQLInputObjectType):
+            for member in value:
+                _refuse_long_lists(kind.of_type, member, name)
+    elif isinstance(kind, GraphQLInputObjectType) and isinstance(value, dict):
+        for field in kind.fields.keys() & value.keys():
+            _refuse_long_lists(kind.fields[field].type, value[field], f"{name}.{field}")
 
 
 @lru_cache(DOCUMENTS)

@@ -9,6 +9,8 @@ from resolvers import batches as batch_loads
 from resolvers import bulk_actions, changes, details, public_tokens, replays, tokens, triggers
 from resolvers import runs as run_loads
 from resolvers import waitpoints as waitpoint_loads
+from resolvers.errors import BadInputError
+from resolvers.refusals import InvalidInputError
 from resolvers.viewer import Viewer
 from schema import inputs
 from schema.batch import Batch
@@ -172,7 +174,10 @@ async def _wait_for_duration(viewer: Viewer, given: inputs.WaitForDurationInput)
 async def _create_bulk_action(viewer: Viewer, given: inputs.CreateBulkActionInput) -> bulk_actions.ChangedBulkAction:
     fields = plain(given)
     del fields["filter"]
-    narrowing = None if given.filter is None else await runs_let_through(viewer, given.filter)
+    try:
+        narrowing = None if given.filter is None else await runs_let_through(viewer, given.filter)
+    except BadInputError as error:
+        raise InvalidInputError(str(error), ("input", "filter")) from error
     said = None if given.filter is None else shown(given.filter)
     return await bulk_actions.create(viewer, **fields, narrowing=narrowing, shown=said)
 

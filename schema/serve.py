@@ -1,26 +1,25 @@
 """`runatlas serve`: databases, checks, the banner, the server, and the way down again."""
 
 import asyncio
+import contextlib
 import gc
 import signal
 import socket
-import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
 from typing import cast
 
-import structlog
 import typer
 import uvicorn
 
 from schema.app import create_app
-from schema.commands import errors, planted
+from schema.commands import configure_logs, errors, opened, planted
 from schema.http.graphiql import GraphiQLConfig
 from schema.tour import page, two_runs
 from store.demo import Demo, find_demo
 from store.errors import ConfigurationError
-from store.federation import create_engine, open_federation
+from store.federation import Federation, create_engine
 from store.home import default_home
 from store.local import local_topology
 from store.settings import Settings
@@ -46,21 +45,14 @@ class Server(uvicorn.Server):
 
 async def serve(settings: Settings, host: str | None, port: int | None, runs: int, seed: int) -> None:
     """Serve until a signal comes. Raises `ConfigurationError` for what is wrong before that."""
-    _configure_logs()
+    configure_logs()
     host = host or settings.runatlas_host
     async with AsyncExitStack() as stack:
         server = _stopped_by_signals()
         listener = stack.enter_context(_listen(host, settings.runatlas_port if port is None else port))
         topology, demo = await _topology(stack, settings, runs, seed)
-        federation = await stack.enter_async_context(
-            open_federation(
-                topology,
-                deadline=settings.runatlas_shard_deadline_ms / 1000,
-                cache_ttl=settings.control_plane_cache_ttl_ms / 1000,
-                cache_entries=settings.control_plane_cache_max_entries,
-                expect_split=settings.run_ops_expect_control_plane_split,
-            )
-        )
+        federation = await stack.enter_async_context(opened(topology, settings))
+        await stack.enter_async_context(_swept(federation))
         url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         server.greeting = _greeting(url, topology, demo)
         server.config = uvicorn.Config(
@@ -87,6 +79,26 @@ async def _topology(stack: AsyncExitStack, settings: Settings, runs: int, seed: 
     finally:
         await control_plane.dispose()
     return topology, demo or await planted(topology, runs, seed)
+
+
+@asynccontextmanager
+async def _swept(federation: Federation) -> AsyncIterator[None]:
+    """Sweep until the block ends. A round that is at work then has so long to end; it could be cut off anywhere."""
+    if federation.writing is None:
+        yield
+        return
+    stop = asyncio.Event()
+    sweeping = asyncio.create_task(federation.writing.sweeper.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(sweeping, LAST_ROUND)
+
+
+LAST_ROUND = 5.0
+"""In seconds."""
 
 
 def _stopped_by_signals() -> Server:
@@ -149,15 +161,3 @@ def _shown(database: DatabaseUrl, demo: Demo | None) -> str:
 
 def _secret(settings: Settings) -> str | None:
     return None if settings.session_secret is None else settings.session_secret.get_secret_value()
-
-
-def _configure_logs() -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper("iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-    )

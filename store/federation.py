@@ -7,7 +7,7 @@ database share one pool; two shards that are one database are refused.
 import asyncio
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 import asyncpg
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from store.control_plane import ControlPlane
 from store.credentials import Credentials
 from store.errors import ConfigurationError
+from store.metrics import Metrics
 from store.migrations import made_by_us
 from store.residency import LEGACY
 from store.router import Router
@@ -54,6 +55,8 @@ class Federation:
     credentials: Credentials
     writing: Writing | None = None
     """What writes; None where these databases have another master."""
+    metrics: Metrics = field(default_factory=Metrics)
+    """What this process counts of its own work."""
 
 
 @asynccontextmanager
@@ -90,15 +93,16 @@ async def open_federation(  # noqa: PLR0913  what a deployment may say
             topology.ksuid,
         )
         places = ControlPlane(control_plane.primary, control_plane.replica, cache_ttl, cache_entries)
-        writing = None
+        writing, metrics = None, Metrics()
         if writes == "postgres" or (writes is None and await _are_ours([control_plane, *shards])):
             locks = await pools.locks(topology.control_plane.primary)
-            writing = Writing.over(router, places, locks, mint or MintSettings())
+            writing = Writing.over(router, places, locks, mint or MintSettings(), metrics)
         yield Federation(
             router,
             places,
             Credentials(control_plane.primary, has_additional_keys=await _has(control_plane.primary, additional_key)),
             writing,
+            metrics,
         )
 
 

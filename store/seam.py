@@ -40,8 +40,10 @@ class Seam:
         self.engine = engine or postgres
         """Who is told of what follows."""
 
-    async def held(self, scope: Scope, reference: str) -> Held:
-        """Return a waitpoint and where it is, from primaries. Raises `MissingError`, or `ShardError` if it may exist.
+    async def held(self, scope: Scope | None, reference: str) -> Held:
+        """Return a waitpoint and where it is, from primaries; without a scope, whoever's it is.
+
+        Raises `MissingError`, or `ShardError` if it may exist.
 
         An id says nothing of the shard: all are asked. Should several have it, the one that the id's shape prefers is
         taken, as everyone who completes it takes it.
@@ -52,7 +54,8 @@ class Seam:
 
         async def query(shard: Shard, connection: ReadConnection) -> dict[str, Held]:
             found = await holdings(connection, [reference])
-            return {key: Held(shard.key, one) for key, one in found.items() if one.environment_id in scope}
+            mine = {key: one for key, one in found.items() if scope is None or one.environment_id in scope}
+            return {key: Held(shard.key, one) for key, one in mine.items()}
 
         answers = await self._shards.looked_up(
             [reference],

@@ -7,7 +7,7 @@ into the two answers that the rest of the program knows: unavailable, or too lat
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -154,22 +154,31 @@ class Database:
         """
         if not self.breaker.admits():
             raise ShardUnavailableError(role)
-        async with self._connected(role, autocommit=False) as connection:
-
-            async def ask(asked: Callable[[ReadConnection], Awaitable[None]]) -> None:
-                try:
-                    async with asyncio.timeout(self.deadline):
-                        await asked(ReadConnection(connection))
-                except TimeoutError as error:
-                    raise ShardTimeoutError(role) from error
-                except DBAPIError as error:
-                    raise _verdict(error, role) from error
+        async with AsyncExitStack() as stack:
+            connection = await stack.enter_async_context(self._connected(role, autocommit=False))
+            try:
+                await self._asked(connection, query, role)
+            except ShardUnavailableError:
+                # It may have been dropped while it lay in the pool; nothing is held so far.
+                await stack.aclose()
+                connection = await stack.enter_async_context(self._connected(role, autocommit=False))
+                await self._asked(connection, query, role)
 
             async def confirm() -> None:
-                await ask(_nothing)
+                await self._asked(connection, _nothing, role)
 
-            await ask(query)
             yield confirm
+
+    async def _asked(
+        self, connection: AsyncConnection, query: Callable[[ReadConnection], Awaitable[None]], role: str
+    ) -> None:
+        try:
+            async with asyncio.timeout(self.deadline):
+                await query(ReadConnection(connection))
+        except TimeoutError as error:
+            raise ShardTimeoutError(role) from error
+        except DBAPIError as error:
+            raise _verdict(error, role) from error
 
     async def _bounded(self, asked: Coroutine[Any, Any, T], role: str, late_error: Sequence[type[ShardError]]) -> T:
         """Return what a coroutine returns, unless this database is left alone for a while, or late."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from store.authority import Authority
-from store.errors import MissingError, ShardError
+from store.authority import Authority, Confirm
+from store.errors import MissingError, ShardError, UniqueViolationError
 from store.minting import Minting
 from store.moments import now
 from store.plans import IdempotencyKey
@@ -68,10 +68,17 @@ class Tokens:
                 await self._shards.shards[shard_key].write(
                     lambda connection: rotate_key(connection, stale.id, key, now())
                 )
-            await confirm()
-            return await self._add(home, environment, new)
+            try:
+                return await self._add(home, environment, new, confirm)
+            except UniqueViolationError:  # a run waits under the key since just now: that asks no authority
+                found = await self._probe(environment.id, new.key.stored)
+                if found is None:
+                    raise
+                return Made(found[1].friendly_id, is_cached=True)
 
-    async def _add(self, shard: Shard, environment: EnvironmentRecord, new: NewToken) -> Made:
+    async def _add(
+        self, shard: Shard, environment: EnvironmentRecord, new: NewToken, confirm: Confirm | None = None
+    ) -> Made:
         row = waitpoint_row(
             "MANUAL",
             environment.id,
@@ -85,6 +92,8 @@ class Tokens:
         async def work(connection: WriteConnection) -> None:
             await add_waitpoints(connection, [row])
             await add_tags(connection, environment, new.tags, row["created_at"])
+            if confirm is not None:
+                await confirm()
 
         await shard.write(work)
         if new.timeout_at is not None:
@@ -133,7 +142,10 @@ class Tokens:
             await block_run(connection, shard.catalog.connection, runs[run_id], [Tie(id_)], homes, moment)
             return id_, made
 
-        waitpoint_id, made = await shard.write(work)
+        try:
+            waitpoint_id, made = await shard.write(work)
+        except UniqueViolationError:  # somebody made it meanwhile: now it is found
+            waitpoint_id, made = await shard.write(work)
         self._seam.engine.notify([run_id])
         if at <= now():
             await self._end(shard, waitpoint_id, at)

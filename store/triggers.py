@@ -7,6 +7,7 @@ its batch is, so nothing of that crosses the seam; what an idempotency key finds
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from store import ids
@@ -26,6 +27,7 @@ from store.writes.blocks import Tie, block_run
 from store.writes.runs import KeyedRun, add_runs, clear_keys, idempotent_runs, lock_runs, used_tokens
 from store.writes.waitpoints import (
     add_waitpoints,
+    complete_of_ended_batches,
     complete_of_runs,
     waitpoint_row,
     waitpoints_of_batches,
@@ -138,10 +140,12 @@ class Triggers:
         waitpoints = {
             hit: await self._waitpoint_of(hit) if plan.waits else None for hit in dict.fromkeys(hits.values())
         }
+        token = next((item.one_time_token for item in items if item.one_time_token is not None), None)
         for item in items:
             hit = _hit(hits, item)
             if hit is None:
-                plan.add(self._minting.with_anchor(body), item)
+                plan.add(self._minting.with_anchor(body), replace(item, one_time_token=token))
+                token = None  # the first run that is made has it, whichever item that is
             else:
                 plan.join(hit.run.friendly_id, waitpoints[hit])
         await self._make(plan, shard, confirm)
@@ -214,8 +218,10 @@ class Triggers:
             existing = await waitpoints_of_batches(connection, [batch_id])
             if batch_id in existing:
                 return existing[batch_id]
-            row = waitpoint_row("BATCH", environment.id, environment.project_id, now(), completed_by_batch_id=batch_id)
+            moment = now()
+            row = waitpoint_row("BATCH", environment.id, environment.project_id, moment, completed_by_batch_id=batch_id)
             await add_waitpoints(connection, [row])
+            await complete_of_ended_batches(connection, [batch_id], moment)
             return str(row["id"])
 
         return await shard.write(work)

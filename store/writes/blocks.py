@@ -5,13 +5,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Table, Text, any_, bindparam, delete, select
+from sqlalchemy import Table, Text, any_, bindparam, delete, func, select
 
 from store import ids
 from store.errors import StateError
 from store.queries import bytewise, text_array
 from store.shard import ReadConnection, WriteConnection
-from store.tables import block, columns, task_run
+from store.tables import block, columns, task_run, waitpoint
 from store.writes.rows import insert_rows, links
 from store.writes.runs import (
     EXECUTING_STEPS,
@@ -24,6 +24,7 @@ from store.writes.runs import (
     set_runs,
     step_row,
 )
+from store.writes.waitpoints import still_waits
 
 NOT_BEGUN = frozenset({"DELAYED", "PENDING_VERSION", "WAITING_FOR_DEPLOY"})
 
@@ -140,6 +141,42 @@ async def walk_edges(connection: ReadConnection, after: str, most: int) -> list[
         .limit(most)
     )
     return [(id_, run_id, waitpoint_id) for id_, run_id, waitpoint_id in await connection.execute(statement)]
+
+
+class Walked(NamedTuple):
+    """A part of a walk over edges: the runs that nothing of their shard blocks for certain, and where it goes on."""
+
+    run_ids: list[str]
+    behind: str | None
+    """None at the end."""
+
+
+async def walk_blocked_runs(connection: ReadConnection, after: str, most: int) -> Walked:
+    """Return the runs that so many edges behind an id block, in the shard's order of ids, unless one surely does.
+
+    That is one whose waitpoint is of this shard and still waits: it says so whatever other shards would say.
+    """
+    page = (
+        select(block.c.id, block.c.run_id)
+        .where(block.c.id > bindparam(None, after, type_=Text))
+        .order_by(block.c.id)
+        .limit(most)
+        .cte("page")
+    )
+    run = select(page.c.run_id).distinct().subquery("run")
+    # A subquery that is a value is asked run by run; of an EXISTS, Postgres would make a join of whole tables.
+    blocking = (
+        select(block.c.id)
+        .join(waitpoint, waitpoint.c.id == block.c.waitpoint_id)
+        .where(block.c.run_id == run.c.run_id, still_waits())
+        .limit(1)
+        .scalar_subquery()
+    )
+    last = select(page.c.id).order_by(page.c.id.desc()).limit(1).scalar_subquery()
+    size = select(func.count()).select_from(page).scalar_subquery()
+    found = func.array(select(run.c.run_id).where(blocking.is_(None)).scalar_subquery(), type_=text_array(()).type)
+    row = (await connection.execute(select(found, last, size))).one()
+    return Walked(list(row[0]), row[1] if row[2] == most else None)
 
 
 async def remove_edges(connection: WriteConnection, edges: Mapping[str, Sequence[Edge]]) -> None:

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Text, and_, any_, case, cast, func, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Text, and_, any_, case, cast, func, select, update
 
 from store import ids
 from store.errors import MissingError
 from store.filters import constant
-from store.queries import bytewise, each, text_array
+from store.queries import bytewise, each, rows_of_each, text_array
 from store.records import EnvironmentRecord
 from store.shard import ReadConnection, WriteConnection
 from store.tables import batch_task_run, columns, task_run, waitpoint, waitpoint_tag
@@ -275,16 +275,33 @@ class WaitState(NamedTuple):
 
 
 async def wait_states(connection: ReadConnection, waitpoint_ids: Collection[str]) -> dict[str, WaitState]:
-    """Return the states of this shard's waitpoints, by primary key."""
-    c = waitpoint.c
-    ended = and_(task_run.c.id == c.completed_by_run_id, is_final())
-    done = and_(batch_task_run.c.id == c.completed_by_batch_id, _batch_has_ended())
-    statement = (
-        select(c.id, cast(c.type, Text), constant(c.raw_status, "COMPLETED"), task_run.c.id, batch_task_run.c.id)
-        .select_from(waitpoint.outerjoin(task_run, ended).outerjoin(batch_task_run, done))
-        .where(c.id == any_(text_array(waitpoint_ids)))
+    """Return the states of this shard's waitpoints, by primary key.
+
+    Each is looked up: for a join of many, Postgres would rather read whole tables.
+    """
+    c, one = waitpoint.c, each(waitpoint_ids)
+    run, batch = _ended()
+    ends = (run.label("ended_run_id"), batch.label("ended_batch_id"))
+    statement = select(
+        c.id, cast(c.type, Text), constant(c.raw_status, "COMPLETED").label("is_completed"), *ends
+    ).where(c.id == one.c.id)
+    found = await rows_of_each(connection, one, statement.limit(1), WaitState._make)
+    return {id_: states[0] for id_, states in found.items()}
+
+
+def still_waits() -> ColumnElement[bool]:
+    """Return the condition that a waitpoint is pending, and not for a run or batch of this shard which has ended."""
+    run, batch = _ended()
+    return and_(constant(waitpoint.c.raw_status, "PENDING"), run.is_(None), batch.is_(None))
+
+
+def _ended() -> tuple[ScalarSelect[str], ScalarSelect[str]]:
+    """Return the run and the batch that a waitpoint waits for, each if it is here and has ended."""
+    run, batch, c = task_run.c, batch_task_run.c, waitpoint.c
+    return (
+        select(run.id).where(run.id == c.completed_by_run_id, is_final()).scalar_subquery(),
+        select(batch.id).where(batch.id == c.completed_by_batch_id, _batch_has_ended()).scalar_subquery(),
     )
-    return {row[0]: WaitState._make(row) for row in await connection.execute(statement)}
 
 
 async def waitpoints_of_runs(connection: ReadConnection | WriteConnection, run_ids: Collection[str]) -> dict[str, str]:

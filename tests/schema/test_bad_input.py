@@ -45,7 +45,7 @@ NEARLY = MEGABYTE - 4_096
 """Of one value: with the document around it, the body is just below the limit."""
 SLOWEST = 2.0
 """Seconds that no answer takes."""
-LONG = 150_000
+LONG = 90_000
 """Characters of a value that is asked with alone."""
 TOGETHER = 12
 """Most values of the right type that one operation asks with: each under an alias, and each is judged."""

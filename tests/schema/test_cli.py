@@ -181,8 +181,8 @@ def test_migrate_makes_the_tables_once_and_never_a_deployments(tmp_path: Path) -
         )
         live = command("migrate", DATABASE_URL=a.url("d"), RUN_OPS_DATABASE_URL=b.url("live"))
     assert [line.split(": ")[1] for line in first.stdout.splitlines()] == [
-        "full_0001, full_0002, full_0003",
-        "dedicated_0001, dedicated_0002, dedicated_0003",
+        "full_0001, full_0002, full_0003, full_0004",
+        "dedicated_0001, dedicated_0002, dedicated_0003, dedicated_0004",
     ]
     assert [line.split(": ")[1] for line in again.stdout.splitlines()] == ["up to date"] * 2
     assert live.returncode == 1

@@ -32,7 +32,7 @@ from store.urls import parse_url
 NewDatabase = Callable[[], Awaitable[AsyncEngine]]
 
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +206,11 @@ async def test_a_run_store_has_the_same_additional_indexes_in_both_variants(
 
     assert dedicated
     assert full.items() >= dedicated.items()
-    assert full.keys() - dedicated.keys() == {"runatlas_org_member_user", "runatlas_project_organization"}
+    assert full.keys() - dedicated.keys() == {
+        "runatlas_org_member_user",
+        "runatlas_project_organization",
+        "runatlas_bulk_action_pending",
+    }
 
 
 def test_every_additional_index_names_its_reader_and_may_exist_already() -> None:

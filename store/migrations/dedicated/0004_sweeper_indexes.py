@@ -1,0 +1,13 @@
+"""The indexes that self-repair reads by."""  # noqa: N999 - revisions are numbered
+
+from sqlalchemy import Connection
+
+from store.migrations.sql import execute
+
+revision = "dedicated_0004"
+down_revision = "dedicated_0003"
+
+
+def upgrade(connection: Connection) -> None:
+    """Create them."""
+    execute(connection, "shared/0004_sweeper_indexes.sql")
