@@ -266,7 +266,7 @@ class Block:
     ) -> None:
         """Write a batch: with `missing` members that are still to come, and `errors` that never will."""
         ended = [run for run in runs if run.state.final]
-        good = sum(run.state is COMPLETED for run in ended)
+        good = sum(run.state is COMPLETED or not run.state.final for run in runs)
         last = max((run.ended for run in runs), default=batch.created + 900)
         created, updated, sealed = (timestamp(moment) for moment in (batch.created, last, batch.created + 400))
         two_phase = batch.version == "runengine:v2"
@@ -280,7 +280,7 @@ class Block:
             + f"t\t{sealed}\t{count}\t{len(ended) + others if done else len(ended)}\t{count - missing}\t{count}\t"
             + (f"{created}\t{NULL if status == 'PROCESSING' else sealed}\t" if two_phase else f"{NULL}\t{NULL}\t")
             + f"{updated if done else NULL}\t"
-            + (f"{good + others}\t{len(ended) - good + errors}" if done else f"{NULL}\t{NULL}")
+            + (f"{good + others}\t{len(runs) - good + errors}" if done else f"{NULL}\t{NULL}")
         )
         for number in range(errors):
             self._lines[BATCH_ERRORS].append(

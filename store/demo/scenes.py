@@ -186,11 +186,12 @@ def queued_batch(block: Block, first: int, _: Bulk) -> None:
 
 
 def uneven_batch(block: Block, first: int, _: Bulk) -> None:
-    """Write a batch of which three members could not be made; and one of which none could."""
+    """Write a batch that lacks three members, complete if the others have ended; and one that has none."""
     batch = block.batch(first, "runengine:v2")
-    states = (COMPLETED, COMPLETED, COMPLETED, FAILED, COMPLETED, COMPLETED, COMPLETED)
+    last = EXECUTING if block.live else COMPLETED
+    states = (COMPLETED, COMPLETED, COMPLETED, FAILED, COMPLETED, COMPLETED, last)
     runs = [block.run(first + index, RESIZE, state, batch=batch) for index, state in enumerate(states)]
-    block.finish(batch, "PARTIAL_FAILED", runs, errors=3)
+    block.finish(batch, "PARTIAL_FAILED" if block.live else "COMPLETED", runs, errors=3)
     for run in runs:
         block.write(run)
     block.finish(block.batch(first + 1, "runengine:v2"), "ABORTED", (), errors=4)
