@@ -64,6 +64,7 @@ async def serve(settings: Settings, host: str | None, port: int | None, runs: in
         )
         gc.collect()
         gc.freeze()  # what lives as long as we do is not looked through again and again
+        gc.set_threshold(50_000, 20, 20)  # nor is a large body, for every 700 values that are read of it
         await server.serve(sockets=[listener])
 
 
