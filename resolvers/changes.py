@@ -13,9 +13,13 @@ from resolvers.refusals import (
 )
 from resolvers.triggers import hashed
 from resolvers.viewer import Viewer
-from resolvers.writes import environment_of, run_to_write
+from resolvers.writes import Path, environment_of, run_to_write
 from store.moments import now
 from store.writes.metadata import Document
+
+OPERATIONS: Path = ("input", "operations")
+OF_PARENT: Path = ("input", "parentOperations")
+OF_ROOT: Path = ("input", "rootOperations")
 
 
 class ChangedRun(NamedTuple):
@@ -36,7 +40,7 @@ class ResetKey(NamedTuple):
 async def cancel(viewer: Viewer, *, id_: str) -> ChangedRun:
     """Cancel a run; one that has ended stays as it is. Raises refusals, and `ShardError`."""
     writing = viewer.writing
-    run = await run_to_write(viewer, id_)
+    run = await run_to_write(viewer, id_, if_retired=True)
     if not run.is_final:
         await writing.changes.cancel(viewer.seen, run.id, run.environment_id)
     return ChangedRun(run.friendly_id)
@@ -91,37 +95,33 @@ async def update_metadata(  # noqa: PLR0913  one for each field of the contract
             raise InvalidInputError("metadata must be an object", ("input", "metadata"))
         values.json_text(document, ("input", "metadata"))
         own += metadata.parse_operations([{"type": "update", "value": document}], ("input", "metadata"))
-    own += metadata.parse_operations(operations or (), ("input", "operations"))
+    own += metadata.parse_operations(operations or (), OPERATIONS)
     changes: dict[str, list[metadata.Operation]] = {}
-    for run_id, applied in (
-        (run.id, own),
-        (
-            run.parent_task_run_id or run.id,
-            metadata.parse_operations(parent_operations or (), ("input", "parentOperations")),
-        ),
-        (
-            run.root_task_run_id or run.id,
-            metadata.parse_operations(root_operations or (), ("input", "rootOperations")),
-        ),
+    paths: dict[str, Path] = {}
+    for run_id, path, applied in (
+        (run.id, OPERATIONS, own),
+        (run.parent_task_run_id or run.id, OF_PARENT, metadata.parse_operations(parent_operations or (), OF_PARENT)),
+        (run.root_task_run_id or run.id, OF_ROOT, metadata.parse_operations(root_operations or (), OF_ROOT)),
     ):
         if applied:
             changes.setdefault(run_id, []).extend(applied)
+            paths.setdefault(run_id, path)
 
     if viewer.scope.ability.is_limited:
         for run_id in changes.keys() - {run.id}:
             await run_to_write(viewer, f"run_{run_id}", name="Task Run")
     await writing.changes.update_metadata(
-        [run.environment_id], {run_id: _change(applied) for run_id, applied in changes.items()}
+        [run.environment_id], {run_id: _change(applied, paths[run_id]) for run_id, applied in changes.items()}
     )
     return ChangedRun(run.friendly_id)
 
 
-def _change(applied: Sequence[metadata.Operation]) -> Callable[[Document], Document]:
+def _change(applied: Sequence[metadata.Operation], path: Path) -> Callable[[Document], Document]:
     """Return what makes new metadata of what is held then. It raises `PayloadTooLargeError`."""
 
     def change(held: Document) -> Document:
         changed = metadata.apply(held, applied)
-        values.json_text(changed, ("input", "operations"))
+        values.json_text(changed, path)
         return changed
 
     return change

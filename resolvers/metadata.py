@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from resolvers.payloads import DEPTH
 from resolvers.refusals import InvalidInputError
-from resolvers.values import Path, json_text
+from resolvers.values import Path, json_text, named
 
 MOST_OPERATIONS = 100
 
@@ -31,7 +31,9 @@ class Operation(NamedTuple):
 def parse_operations(operations: Sequence[object], path: Path) -> tuple[Operation, ...]:
     """Return operations, as read from JSON. An `InvalidInputError` says the index of the one that makes no sense."""
     if len(operations) > MOST_OPERATIONS:
-        raise InvalidInputError(f"{path[-1]} takes at most {MOST_OPERATIONS} operations, not {len(operations)}", path)
+        raise InvalidInputError(
+            f"{named(path)} takes at most {MOST_OPERATIONS} operations, not {len(operations)}", path
+        )
     return tuple(_operation(operation, (*path, str(index))) for index, operation in enumerate(operations))
 
 

@@ -43,9 +43,9 @@ def time_to_live(text: str, path: Path) -> timedelta:
     match = _TIME_TO_LIVE.fullmatch(text)
     seconds = 0 if match is None else int(match[1]) * filters.UNITS[match[2]]
     if not seconds:
-        raise InvalidInputError(f"{path[-1]} is not valid: a number and one of s, m, h, d", path)
+        raise InvalidInputError(f"{named(path)} is not valid: a number and one of s, m, h, d", path)
     if seconds > DECADE.total_seconds():
-        raise InvalidInputError(f"{path[-1]} is longer than ten years", path)
+        raise InvalidInputError(f"{named(path)} is longer than ten years", path)
     return timedelta(seconds=seconds)
 
 
@@ -96,7 +96,7 @@ def ttl(text: str, path: Path) -> str | None:
         if text == "0s":
             return None
     if duration(text, path) is None:
-        raise InvalidInputError(f"Invalid {path[-1]}: {quoted(text)}", path)
+        raise InvalidInputError(f"Invalid {named(path)}: {quoted(text)}", path)
     return text
 
 
@@ -104,16 +104,16 @@ def idempotency_key(text: str, path: Path) -> str:
     """Return an idempotency key. Its bound is in bytes: an index row holds 2,704, with environment and task."""
     key = plain(text, path, longest=LONGEST_KEY)
     if len(key.encode()) > LONGEST_KEY:
-        raise InvalidInputError(f"{path[-1]} is longer than {LONGEST_KEY} bytes", path)
+        raise InvalidInputError(f"{named(path)} is longer than {LONGEST_KEY} bytes", path)
     return key
 
 
 def plain(text: str, path: Path, *, longest: int = LONGEST_NAME) -> str:
     """Return a text as it is, if it is not empty and Postgres can hold it."""
     if not text:
-        raise InvalidInputError(f"{path[-1]} is empty", path)
+        raise InvalidInputError(f"{named(path)} is empty", path)
     if len(text) > longest:
-        raise InvalidInputError(f"{path[-1]} is longer than {longest} characters", path)
+        raise InvalidInputError(f"{named(path)} is longer than {longest} characters", path)
     return _stored(text, path)
 
 
@@ -130,7 +130,7 @@ def token_tags(tags: Sequence[str], path: Path) -> list[str]:
 def whole(number: int, path: Path, least: int, most: int) -> int:
     """Return a number, if it is in its bounds."""
     if not least <= number <= most:
-        raise InvalidInputError(f"{path[-1]} is not between {least} and {most}", path)
+        raise InvalidInputError(f"{named(path)} is not between {least} and {most}", path)
     return number
 
 
@@ -169,15 +169,15 @@ def _json(value: object, path: Path, most: int, sentence: str) -> str:
 
 def _unwritten(path: Path) -> InvalidInputError:
     return InvalidInputError(
-        f"{path[-1]} cannot be stored: it holds text that is not valid, a NUL character, a number that is too large, "
-        f"or {DEPTH} levels and more",
+        f"{named(path)} cannot be stored: it holds text that is not valid, a NUL character, a number that is too "
+        f"large, or {DEPTH} levels and more",
         path,
     )
 
 
 def _stored(text: str, path: Path) -> str:
     try:
-        filters.text(path[-1], text)
+        filters.text(named(path), text)
     except BadInputError as error:
         raise InvalidInputError(str(error), path) from error
     return text
@@ -202,11 +202,17 @@ def _time(text: str, now: datetime, path: Path) -> datetime | None:
 
 
 def _too_far(path: Path) -> InvalidInputError:
-    return InvalidInputError(f"{path[-1]} is more than a hundred years", path)
+    return InvalidInputError(f"{named(path)} is more than a hundred years", path)
 
 
 def _cut(at: datetime) -> datetime:
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def named(path: Path) -> str:
+    """Return the name of a part of the input, as an error may say it: ``delay``, ``tags[0]``."""
+    *_, before, last = ("", *path)
+    return f"{before}[{last}]" if last.isdigit() else last
 
 
 def quoted(text: str) -> str:

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 from resolvers import environments, values
 from resolvers.ability import Resource
-from resolvers.refusals import InvalidInputError, InvalidStateError, NotFoundError
+from resolvers.refusals import InvalidInputError, InvalidRunStateError, InvalidStateError, NotFoundError
 from resolvers.viewer import Viewer
+from store.changes import RETIRED
 from store.errors import MissingError, ShardError
 from store.ids import body, can_exist
 from store.plans import KEY_LIFETIME, IdempotencyKey
@@ -57,10 +58,17 @@ async def run_of(viewer: Viewer, friendly_id: str, path: Path = ID, name: str = 
     return answer
 
 
-async def run_to_write(viewer: Viewer, friendly_id: str, path: Path = ID, name: str = "Run") -> RunRecord:
-    """Return a run that the credential may write to. Raises `NotFoundError`, `ForbiddenError` or `ShardError`."""
+async def run_to_write(
+    viewer: Viewer, friendly_id: str, path: Path = ID, name: str = "Run", *, if_retired: bool = False
+) -> RunRecord:
+    """Return a run that the credential may write to, and that is not of the retired engine unless told.
+
+    Raises `NotFoundError`, `ForbiddenError`, `InvalidRunStateError` or `ShardError`.
+    """
     found = await run_of(viewer, friendly_id, path, name)
     viewer.need(Resource("runs", found.friendly_id), Resource("tasks", found.task_identifier), action="write")
+    if found.engine == "V1" and not if_retired:
+        raise InvalidRunStateError(RETIRED, found.status, path)
     return found
 
 

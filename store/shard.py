@@ -276,8 +276,10 @@ class Database:
             await connection.execution_options(**options)
             yield connection
         finally:
-            with suppress(DBAPIError):  # of a connection that is lost: its server rolls back by itself
-                await connection.close()
+            # Its server rolls back by itself if the connection is lost; one that hangs is not waited for.
+            with suppress(DBAPIError, TimeoutError):
+                async with asyncio.timeout(self.deadline):
+                    await connection.close()
 
 
 async def _nothing(connection: ReadConnection) -> None:

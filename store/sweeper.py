@@ -105,6 +105,8 @@ class Sweeper:
         self._down: set[str] = set()
         self._failing: set[str] = set()
         self._dangling: set[str] = set()
+        for kind in KINDS:  # a counter that is not there yet looks like one that nobody keeps
+            metrics.repairs.labels(kind)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweep until told to stop. Never raises: whatever fails in a round is logged, and tried again in the next."""
@@ -346,7 +348,7 @@ class Sweeper:
         """Count what a round did, and log an outage when it begins and when it ends."""
         metrics = self._metrics
         metrics.leads.set(report.leads)
-        for kind, count in report.done.items():
+        for kind, count in (+report.done).items():
             metrics.repairs.labels(kind).inc(count)
         for kind, count in report.failed.items():
             metrics.failures.labels(kind).inc(count)

@@ -61,7 +61,7 @@ class Tokens:
         async with self._authority.over(environment.id, [("waitpoint", new.key.stored)]) as confirm:
             found = await self._probe(environment.id, new.key.stored)
             if found is not None and found[1].is_live(now()):
-                return Made(found[1].friendly_id, is_cached=True)
+                return Made(found[1].of_type("MANUAL").friendly_id, is_cached=True)
             if found is not None:
                 shard_key, stale = found
                 key = new.key.stored
@@ -74,7 +74,7 @@ class Tokens:
                 found = await self._probe(environment.id, new.key.stored)
                 if found is None:
                     raise
-                return Made(found[1].friendly_id, is_cached=True)
+                return Made(found[1].of_type("MANUAL").friendly_id, is_cached=True)
 
     async def _add(
         self, shard: Shard, environment: EnvironmentRecord, new: NewToken, confirm: Confirm | None = None
@@ -138,7 +138,7 @@ class Tokens:
                 await add_waitpoints(connection, [row])
                 id_, made = str(row["id"]), Made(row["friendly_id"], is_cached=False)
             else:
-                id_, made = found.id, Made(found.friendly_id, is_cached=True)
+                id_, made = found.id, Made(found.of_type("DATETIME").friendly_id, is_cached=True)
             await block_run(connection, shard.catalog.connection, runs[run_id], [Tie(id_)], homes, moment)
             return id_, made
 
@@ -147,12 +147,12 @@ class Tokens:
         except UniqueViolationError:  # somebody made it meanwhile: now it is found
             waitpoint_id, made = await shard.write(work)
         self._seam.engine.notify([run_id])
-        if at <= now():
+        if made.is_cached:  # it keeps the time that it was made for
+            await self._seam.settle(run_id, [waitpoint_id])
+        elif at <= now():
             await self._end(shard, waitpoint_id, at)
         else:
             self._seam.engine.schedule(at)
-        if made.is_cached:
-            await self._seam.settle(run_id, [waitpoint_id])
         return made
 
     async def _end(self, shard: Shard, waitpoint_id: str, at: datetime) -> None:

@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import ColumnElement, ScalarSelect, Text, and_, any_, case, cast, func, select, update
 
 from store import ids
-from store.errors import MissingError
+from store.errors import LimitError, MissingError
 from store.filters import constant
 from store.queries import bytewise, each, rows_of_each, text_array
 from store.records import EnvironmentRecord
@@ -92,8 +92,15 @@ class KeyedToken(NamedTuple):
 
     id: str
     friendly_id: str
+    type: str
     raw_status: str
     idempotency_key_expires_at: datetime | None
+
+    def of_type(self, type_: str) -> "KeyedToken":
+        """Return it, or raise `LimitError` if it is of another type: then the key is not free for this one."""
+        if self.type != type_:
+            raise LimitError("the idempotencyKey belongs to a waitpoint of another kind")
+        return self
 
     def is_live(self, now: datetime) -> bool:
         """Tell whether the key still finds it."""

@@ -11,6 +11,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 from store.embedded import Cluster, two_installations
 from store.residency import LEGACY, NEW, ShardKey
 from tests.conftest import MakeDatabase
+from tests.federation import START, insert, plant_tenant
 
 RUNATLAS = Path(sys.executable).parent / "runatlas"
 CLEAN = {
@@ -345,3 +347,50 @@ def test_the_rest_of_the_commands_answer() -> None:
     assert "RUN_OPS_DATABASE_URL" in command("settings").stdout
     assert "type Query" in command("schema").stdout
     assert "serve" in command("--help").stdout
+
+
+async def test_repair_does_what_was_left_undone_and_says_what_it_was(make_database: MakeDatabase) -> None:
+    urls = {
+        "DATABASE_URL": await make_database(LEGACY, "repaired"),
+        "RUN_OPS_DATABASE_URL": await make_database(NEW, "repaired"),
+    }
+    legacy, new = [await asyncpg.connect(url) for url in urls.values()]
+    try:
+        tenant = await plant_tenant(legacy)
+        await insert(
+            new,
+            "Waitpoint",
+            {
+                "id": "w",
+                "friendlyId": "waitpoint_w",
+                "type": "DATETIME",
+                "idempotencyKey": "w",
+                "userProvidedIdempotencyKey": False,
+                "projectId": tenant.project_id,
+                "environmentId": tenant.environment_id,
+                "completedAfter": START - timedelta(days=365),
+                "createdAt": START,
+                "updatedAt": START,
+            },
+        )
+        counted, done, again = [command("repair", *words, **urls) for words in (["--dry-run"], [], [])]
+        await legacy.execute("DROP TABLE runatlas_migrations")  # as if a platform had made it
+        refused, looked = command("repair", **urls), command("repair", "--dry-run", **urls)
+    finally:
+        await legacy.close()
+        await new.close()
+
+    for said, line in (
+        (counted, "due      1 waitpoint to be completed: its time had come"),
+        (done, "due      1 waitpoint completed: its time had come"),
+        (again, "due      0 waitpoints completed: its time had come"),
+        (looked, "due      0 waitpoints to be completed: its time had come"),
+    ):
+        assert (said.returncode, said.stderr) == (0, "")
+        first, *others = said.stdout.splitlines()
+        assert first == line
+        assert [other.split()[1] for other in others] == ["0"] * 5
+    assert one_line(refused) == (
+        "runatlas: these databases are read only here"
+        " (hint: set RUNATLAS_WRITES=postgres if no engine of the platform writes to these databases)"
+    )

@@ -469,3 +469,28 @@ async def test_completing_a_token_that_blocks_many_runs_costs_as_many_statements
                 'SELECT count(*) FROM "TaskRunWaitpoint" WHERE "waitpointId" = $1', token
             )
     assert counts[1] == counts[2], "the first one learns of the environment"
+
+
+async def test_a_key_of_one_kind_of_waitpoint_is_not_free_for_another(federation: FederationUnderTest) -> None:
+    key = ids.mint_cuid()
+    run = f"run_{await federation.run(LEGACY, status='EXECUTING')}"
+    until = {"runId": run, "date": "2090-01-01T00:00:00Z", "idempotencyKey": key}
+    await do(federation, UNTIL, **until)
+    error = await refused(federation, CREATE, idempotencyKey=key)
+    assert (error["code"], error["message"]) == (
+        "CONFLICT",
+        "the idempotencyKey belongs to a waitpoint of another kind",
+    )
+    await do(federation, CREATE, idempotencyKey=f"{key}-token")
+    error = await refused(federation, UNTIL, **until | {"idempotencyKey": f"{key}-token"})
+    assert error["code"] == "CONFLICT"
+
+
+async def test_a_run_of_the_retired_engine_is_read_only(federation: FederationUnderTest) -> None:
+    for status, refusals in (("EXECUTING", 1), ("COMPLETED_SUCCESSFULLY", 0)):
+        run = f"run_{await federation.run(LEGACY, engine='V1', status=status)}"
+        (payload,) = (await federation.ask(CANCEL, input={"id": run})).values()
+        assert len(payload["userErrors"]) == refusals
+        for query, given in ((TAGS, {"tags": ["a"]}), (METADATA, {"metadata": {}}), (REPLAY, {})):
+            error = await refused(federation, query, id=run, **given)
+            assert error["message"] == "a run of the retired engine is read only"

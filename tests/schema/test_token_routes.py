@@ -319,7 +319,7 @@ CREATE_REFUSALS: list[tuple[object, int, str]] = [
     ({"timeout": "soon"}, 422, "Invalid timeout: soon"),
     ({"timeout": "2020-01-01"}, 422, "timeout is in the past: 2020-01-01"),
     ({"tags": [f"{n}" for n in range(11)]}, 422, "Waitpoints can only have 10 tags, you're trying to set 11."),
-    ({"tags": ["x" * 129]}, 400, "0 is longer than 128 characters"),
+    ({"tags": ["x" * 129]}, 400, "tags[0] is longer than 128 characters"),
     ({"tags": {"a": 1}}, 400, "Validation error: tags is not a string, or several of them"),
     ({"tags": ["a", 1]}, 400, "Validation error: tags is not a string, or several of them"),
 ]
