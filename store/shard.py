@@ -202,7 +202,9 @@ class Database:
         try:
             answer = work.result()
         except ShardError as error:
-            if isinstance(error, ShardUnavailableError) and error.shard == role:
+            if error.shard != role:  # work may ask another database too
+                self._answered()
+            elif isinstance(error, ShardUnavailableError):
                 self.breaker.failed()
             raise
         except Exception:  # whatever else it is, the database answered
