@@ -176,8 +176,6 @@ class _Plan:
         match execution_status(run, last):
             case "EXECUTING_WITH_WAITPOINTS":
                 self._step(run, last, edges, "EXECUTING", "Run goes on: what it waited for is complete")
-            case "SUSPENDED" if run.raw_status == "CANCELED":
-                log.warning("a canceled run was suspended", run=run.friendly_id)
             case "SUSPENDED":
                 # The platform has no way on without a checkpoint. A run that never began needs none.
                 description = "Run is queued again: what it waited for is complete"

@@ -48,11 +48,14 @@ class Edge(NamedTuple):
 
 
 def execution_status(run: LockedRun, last: Step | None) -> str:
-    """Return what a run is doing: what its latest step says, or what its status does where it has no steps."""
-    if last is not None:
-        return last.execution_status
+    """Return what a run is doing: what its latest step says, or what its status does where it has no steps.
+
+    One that has ended does nothing, even if the writer who ended it added no step.
+    """
     if run.is_final:
         return "FINISHED"
+    if last is not None:
+        return last.execution_status
     if run.raw_status in {"WAITING_TO_RESUME", "PAUSED"}:
         return "SUSPENDED"
     return "EXECUTING" if run.raw_status in {"EXECUTING", "RETRYING_AFTER_FAILURE"} else "QUEUED"

@@ -333,7 +333,7 @@ async def test_the_doctor_refuses_what_could_not_be_served_though_every_database
     assert twice.returncode == empty.returncode == 1
     assert "dedicated schema: shard new, shard a" in twice.stdout
     assert re.fullmatch(r"runatlas: RUN_OPS_\S+ and RUN_OPS_\S+ are one database, .+ \(hint: .+\)\n", twice.stderr)
-    assert "\n  has no table OrgMember, Project, TaskRun, " in empty.stdout
+    assert "\n  has no table OrgMember, Project, BulkActionGroup, TaskRun, " in empty.stdout
     assert re.fullmatch(r"runatlas: DATABASE_URL: the database .+ has no table .+ \(hint: .+\)\n", empty.stderr)
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from store.embedded import Cluster
 from store.errors import ConfigurationError
 from store.federation import Federation, create_engine, explained, open_federation
+from store.migrations import VERSION_TABLE
 from store.residency import LEGACY, NEW, ShardKey
 from store.router import Router
 from store.shard import Shard
@@ -302,3 +303,19 @@ async def test_a_router_refuses_one_database_twice(urls: Urls) -> None:
         shard = federation.router.shards[LEGACY]
         with pytest.raises(ValueError, match="distinct"):
             Router([shard, Shard(NEW, DEDICATED, shard.primary, shard.replica)])
+
+
+@pytest.mark.parametrize("foreign", [(), (LEGACY,), (NEW,), (LEGACY, NEW)])
+async def test_only_databases_that_are_all_our_own_are_written_to_without_a_word(
+    make_database: MakeDatabase, foreign: tuple[ShardKey, ...]
+) -> None:
+    name = f"master_{len(foreign)}_{''.join(foreign)}"
+    urls = {key: await make_database(key, name) for key in (LEGACY, NEW)}
+    for key in foreign:
+        connection = await asyncpg.connect(urls[key])
+        await connection.execute(f"DROP TABLE {VERSION_TABLE}")
+        await connection.close()
+    topology = topology_of(urls, (LEGACY, NEW))
+    for writes, expected in ((None, not foreign), ("off", False), ("postgres", True)):
+        async with open_federation(topology, writes=writes) as federation:  # type: ignore[arg-type]  literals
+            assert (federation.writing is not None) is expected, (foreign, writes)
