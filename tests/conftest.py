@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 import structlog
 
+from store import ids
 from store.control_plane import CONTROL_PLANE
 from store.embedded import Cluster, two_installations
 from store.federation import create_engine, open_federation
@@ -95,6 +96,33 @@ async def federation(request: pytest.FixtureRequest, urls: dict[ShardKey, str]) 
         connections[CONTROL_PLANE] = connections[LEGACY]
         tenant = await plant_tenant(connections[CONTROL_PLANE])
         yield FederationUnderTest(opened, connections, tenant, shards)
+
+
+@pytest.fixture
+async def with_additional_keys(make_database: MakeDatabase) -> AsyncIterator[FederationUnderTest]:
+    """A federation over a platform of a later release, which has additional keys."""
+    url = await make_database(LEGACY, f"later_{ids.mint_cuid()}")
+    async with AsyncExitStack() as stack:
+        connection = await asyncpg.connect(url)
+        stack.push_async_callback(connection.close)
+        await connection.execute(
+            """CREATE TABLE "ApiKey" (id text PRIMARY KEY, "keyHash" text UNIQUE NOT NULL, scopes text[],
+               "revokedAt" timestamp(3), "expiresAt" timestamp(3), "runtimeEnvironmentId" text NOT NULL)"""
+        )
+        opened = await stack.enter_async_context(open_federation(topology_of({LEGACY: url}, (LEGACY,))))
+        tenant = await plant_tenant(connection)
+        yield FederationUnderTest(opened, {LEGACY: connection, CONTROL_PLANE: connection}, tenant, (LEGACY,))
+
+
+@pytest.fixture
+async def down(federation: FederationUnderTest, clusters: dict[ShardKey, Cluster]) -> AsyncIterator[Cluster]:
+    """The cluster of `new`, to be killed by the test; it runs again afterwards."""
+    for connection in federation.connections.values():
+        await connection.fetchval("SELECT 1")
+    cluster = clusters[NEW]
+    yield cluster
+    if not cluster.running:
+        await asyncio.to_thread(cluster.start)
 
 
 def over_shards(*counts: int) -> pytest.MarkDecorator:

@@ -222,6 +222,14 @@ class FederationUnderTest:
         )
         return user, token
 
+    async def additional_key(self, **columns: Any) -> str:
+        """Plant a key with scopes, where the platform has those, and return it."""
+        key = f"tr_prod_sk_{ids.mint_cuid()[1:]}"
+        hashed = hashlib.sha256(key.encode()).hexdigest()
+        row = {"id": ids.mint_cuid(), "keyHash": hashed, "runtimeEnvironmentId": self.tenant.environment_id}
+        await self.insert(CONTROL_PLANE, "ApiKey", {**row, **columns})
+        return key
+
     async def environment(self, **columns: Any) -> str:
         """Plant another environment of the tenant's project, and return its primary key."""
         id_ = ids.mint_cuid()

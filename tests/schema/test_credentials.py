@@ -7,13 +7,10 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-import asyncpg
 import jwt
 import pytest
 from structlog.testing import capture_logs
@@ -23,10 +20,8 @@ from resolvers.auth import Authenticator, Presented
 from resolvers.loaders import PageArguments
 from store import ids
 from store.control_plane import CONTROL_PLANE
-from store.federation import open_federation
 from store.filters import RunFilter
 from store.residency import LEGACY, NEW
-from tests.conftest import MakeDatabase, topology_of
 from tests.federation import (
     SESSION_SECRET,
     START,
@@ -340,22 +335,6 @@ async def test_two_askers_at_a_time_are_told_apart(federation: FederationUnderTe
         await asyncio.gather(*(ask(key, turn) for key in rows for turn in range(10)))
 
 
-@pytest.fixture
-async def with_additional_keys(make_database: MakeDatabase) -> AsyncIterator[FederationUnderTest]:
-    """A federation over a platform of a later release, which has additional keys."""
-    url = await make_database(LEGACY, f"later_{ids.mint_cuid()}")
-    async with AsyncExitStack() as stack:
-        connection = await asyncpg.connect(url)
-        stack.push_async_callback(connection.close)
-        await connection.execute(
-            """CREATE TABLE "ApiKey" (id text PRIMARY KEY, "keyHash" text UNIQUE NOT NULL, scopes text[],
-               "revokedAt" timestamp(3), "expiresAt" timestamp(3), "runtimeEnvironmentId" text NOT NULL)"""
-        )
-        opened = await stack.enter_async_context(open_federation(topology_of({LEGACY: url}, (LEGACY,))))
-        tenant = await plant_tenant(connection)
-        yield FederationUnderTest(opened, {LEGACY: connection, CONTROL_PLANE: connection}, tenant, (LEGACY,))
-
-
 async def test_an_additional_key_does_what_its_scopes_say(with_additional_keys: FederationUnderTest) -> None:
     federation = with_additional_keys
     now = datetime.now(UTC).replace(tzinfo=None)
@@ -368,11 +347,7 @@ async def test_an_additional_key_does_what_its_scopes_say(with_additional_keys: 
         "of no scopes": {"scopes": None, "expiresAt": now + timedelta(hours=1)},
     }
     for name, columns in kinds.items():
-        key = f"tr_prod_sk_{ids.mint_cuid()[1:]}"
-        keys[name] = f"Bearer {key}"
-        hashed = hashlib.sha256(key.encode()).hexdigest()
-        row = {"id": ids.mint_cuid(), "keyHash": hashed, "runtimeEnvironmentId": federation.tenant.environment_id}
-        await federation.insert(CONTROL_PLANE, "ApiKey", {**row, **columns})
+        keys[name] = f"Bearer {await federation.additional_key(**columns)}"
     assert await look(federation, authorization=keys["good"]) == here(federation)
     assert federation.queries == {CONTROL_PLANE: 1}
     assert await look(federation, authorization=keys["of no scopes"]) == here(federation)

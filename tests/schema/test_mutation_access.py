@@ -5,24 +5,20 @@ What is refused changes no row. What is another tenant's is refused in the words
 
 import asyncio
 import base64
-import hashlib
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import asyncpg
 import httpx
-import pytest
 from graphql import get_named_type
 
 from store import ids
 from store.control_plane import CONTROL_PLANE
 from store.federation import open_federation
 from store.residency import LEGACY, NEW, ShardKey
-from tests.conftest import MakeDatabase, over_shards, topology_of
+from tests.conftest import over_shards, topology_of
 from tests.federation import START, FederationUnderTest, Tenant, bearer, plant_tenant, public_token
 from tests.schema.test_bad_writes import HELLO, SET, Given, Watch, document, filled, mutations
 
@@ -575,34 +571,9 @@ async def test_no_address_writes(federation: FederationUnderTest) -> None:
     assert await watch.rows() == before
 
 
-@pytest.fixture
-async def with_additional_keys(make_database: MakeDatabase) -> AsyncIterator[FederationUnderTest]:
-    """A federation over a platform of a later release, which has additional keys."""
-    url = await make_database(LEGACY, f"keys_{ids.mint_cuid()}")
-    async with AsyncExitStack() as stack:
-        connection = await asyncpg.connect(url)
-        stack.push_async_callback(connection.close)
-        await connection.execute(
-            """CREATE TABLE "ApiKey" (id text PRIMARY KEY, "keyHash" text UNIQUE NOT NULL, scopes text[],
-               "revokedAt" timestamp(3), "expiresAt" timestamp(3), "runtimeEnvironmentId" text NOT NULL)"""
-        )
-        opened = await stack.enter_async_context(open_federation(topology_of({LEGACY: url}, (LEGACY,))))
-        tenant = await plant_tenant(connection)
-        yield FederationUnderTest(opened, {LEGACY: connection, CONTROL_PLANE: connection}, tenant, (LEGACY,))
-
-
-async def additional_key(federation: FederationUnderTest, *scopes: str) -> str:
-    key = f"tr_prod_sk_{ids.mint_cuid()[1:]}"
-    hashed = hashlib.sha256(key.encode()).hexdigest()
-    row = {"id": ids.mint_cuid(), "keyHash": hashed, "scopes": list(scopes)}
-    place = {"runtimeEnvironmentId": federation.tenant.environment_id}
-    await federation.insert(CONTROL_PLANE, "ApiKey", {**row, **place})
-    return key
-
-
 async def test_an_additional_key_writes_as_far_as_its_scopes_go(with_additional_keys: FederationUnderTest) -> None:
     federation = with_additional_keys
-    reader, writer = await additional_key(federation, "read:all"), await additional_key(federation, "write:all")
+    reader, writer = [await federation.additional_key(scopes=[scope]) for scope in ("read:all", "write:all")]
     watch, everything = Watch(federation, federation.tenant), await cases(federation)
     before = await watch.rows()
     async with federation.client() as client:

@@ -440,7 +440,8 @@ async def test_a_bulk_action_is_created_carried_on_and_stopped(federation: Feder
     assert error["code"] == "INVALID_STATE"
     named = (await do(federation, BULK, action="REPLAY", runIds=runs))["bulkAction"]
     assert (named["totalCount"], named["filter"]) == (2, {"runIds": runs})
-    for given in ({}, {"filter": {}}, {"filter": {"isTest": True}, "runIds": runs}, {"runIds": []}):
+    unclear: list[dict[str, Any]] = [{}, {"filter": {}}, {"filter": {"isTest": True}, "runIds": runs}, {"runIds": []}]
+    for given in unclear:
         assert (await refused(federation, BULK, action="CANCEL", **given))["code"] == "INVALID_INPUT"
     await do(federation, ABORT, id=named["id"])
 

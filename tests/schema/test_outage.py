@@ -2,9 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-
-import pytest
 
 from store.embedded import Cluster
 from store.residency import LEGACY, NEW, ShardKey
@@ -12,17 +9,6 @@ from store.shard import Breaker
 from tests.federation import FederationUnderTest
 
 UNAVAILABLE = {"code": "SHARD_UNAVAILABLE", "shard": NEW, "retryable": True}
-
-
-@pytest.fixture
-async def down(federation: FederationUnderTest, clusters: dict[ShardKey, Cluster]) -> AsyncIterator[Cluster]:
-    """The cluster of `new`, to be killed by the test; it runs again afterwards."""
-    for connection in federation.connections.values():
-        await connection.fetchval("SELECT 1")
-    cluster = clusters[NEW]
-    yield cluster
-    if not cluster.running:
-        await asyncio.to_thread(cluster.start)
 
 
 async def test_a_shard_that_is_down_fails_only_its_own_runs(federation: FederationUnderTest, down: Cluster) -> None:

@@ -32,7 +32,7 @@ from store.residency import LEGACY, NEW, ShardKey
 from store.tables import DEDICATED, FULL
 from store.topology import Access, ShardAccess, Topology
 from store.urls import parse_url
-from tests.conftest import MakeDatabase, over_shards, topology_of
+from tests.conftest import over_shards
 from tests.federation import START, FederationUnderTest, bearer, plant_tenant, public_token
 
 TOKENS = "/api/v1/waitpoints/tokens"
@@ -552,22 +552,6 @@ async def test_a_public_token_completes_what_its_scopes_name_and_nothing_is_said
     assert (response.status_code, response.json()) == (404, NOT_FOUND)
 
 
-@pytest.fixture
-async def with_additional_keys(make_database: MakeDatabase) -> AsyncIterator[FederationUnderTest]:
-    """A federation over a platform of a release that has keys with scopes."""
-    url = await make_database(LEGACY, f"later_{ids.mint_cuid()}")
-    async with AsyncExitStack() as stack:
-        connection = await asyncpg.connect(url)
-        stack.push_async_callback(connection.close)
-        await connection.execute(
-            """CREATE TABLE "ApiKey" (id text PRIMARY KEY, "keyHash" text UNIQUE NOT NULL, scopes text[],
-               "revokedAt" timestamp(3), "expiresAt" timestamp(3), "runtimeEnvironmentId" text NOT NULL)"""
-        )
-        opened = await stack.enter_async_context(open_federation(topology_of({LEGACY: url}, (LEGACY,))))
-        tenant = await plant_tenant(connection)
-        yield FederationUnderTest(opened, {LEGACY: connection, CONTROL_PLANE: connection}, tenant, (LEGACY,))
-
-
 async def test_a_key_with_scopes_does_what_they_say(with_additional_keys: FederationUnderTest) -> None:
     federation = with_additional_keys
     run = f"run_{await federation.run(LEGACY, status='EXECUTING')}"
@@ -580,10 +564,7 @@ async def test_a_key_with_scopes_does_what_they_say(with_additional_keys: Federa
         ([f"write:waitpoints:{token}"], {2, 3}),
         ([], set()),
     ):
-        key = f"tr_prod_sk_{ids.mint_cuid()[1:]}"
-        row = {"id": ids.mint_cuid(), "keyHash": hashlib.sha256(key.encode()).hexdigest(), "scopes": scopes}
-        place = {"runtimeEnvironmentId": federation.tenant.environment_id}
-        await federation.insert(CONTROL_PLANE, "ApiKey", {**row, **place})
+        key = await federation.additional_key(scopes=scopes)
         for number, (method, path, body) in enumerate(requests(run, token)):
             response = await send(federation, method, path, key=key, json=body)
             if number in allowed:
@@ -910,17 +891,6 @@ async def test_a_write_whose_outcome_is_unknown_says_so(
     assert body == {"error": "shard 'new' did not say whether it kept the write: it may have been kept"}
     response = await post(federation, f"{TOKENS}/waitpoint_{token}/complete", {})
     assert (response.status_code, response.json(), response.headers["x-should-retry"]) == (503, body, "true")
-
-
-@pytest.fixture
-async def down(federation: FederationUnderTest, clusters: dict[ShardKey, Cluster]) -> AsyncIterator[Cluster]:
-    """The cluster of `new`, to be killed by the test; it runs again afterwards."""
-    for connection in federation.connections.values():
-        await connection.fetchval("SELECT 1")
-    cluster = clusters[NEW]
-    yield cluster
-    if not cluster.running:
-        await asyncio.to_thread(cluster.start)
 
 
 @over_shards(2, 3)

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from store.embedded import Cluster
 from store.errors import ConfigurationError
-from store.federation import Federation, create_engine, explained, open_federation
+from store.federation import Federation, Writes, create_engine, explained, open_federation
 from store.migrations import VERSION_TABLE
 from store.residency import LEGACY, NEW, ShardKey
 from store.router import Router
@@ -316,6 +316,7 @@ async def test_only_databases_that_are_all_our_own_are_written_to_without_a_word
         await connection.execute(f"DROP TABLE {VERSION_TABLE}")
         await connection.close()
     topology = topology_of(urls, (LEGACY, NEW))
-    for writes, expected in ((None, not foreign), ("off", False), ("postgres", True)):
-        async with open_federation(topology, writes=writes) as federation:  # type: ignore[arg-type]  literals
+    cases: dict[Writes | None, bool] = {None: not foreign, "off": False, "postgres": True}
+    for writes, expected in cases.items():
+        async with open_federation(topology, writes=writes) as federation:
             assert (federation.writing is not None) is expected, (foreign, writes)

@@ -5,11 +5,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from store import ids
 from store.minting import FLIPPED_AT, KIND, PREVIOUS, MintFlags, Minting, mint_flags
 from store.residency import LEGACY, NEW, Residency, ShardKey, shard_of
 from store.settings import MintSettings
+from store.shard import Database
 from tests.conftest import over_shards
 from tests.federation import SHARD_A, FederationUnderTest
 
@@ -105,11 +107,12 @@ async def test_a_flip_counts_by_the_databases_clock_and_not_by_ours(federation: 
 
 def test_what_is_new_lives_with_its_anchor() -> None:
     residency = Residency((LEGACY, NEW, SHARD_A))
-    minting = Minting(residency, None, MintSettings())  # type: ignore[arg-type]  no root is minted
+    database = Database(create_async_engine("postgresql+asyncpg://"))  # no root is minted, so it is not asked
+    minting = Minting(residency, database, MintSettings())
     for anchor in (ids.mint_cuid(), ids.mint_v1(), ids.mint_v2("a"), "0" * 21):
         for reference in (anchor, f"run_{anchor}", f"batch_{anchor}"):
             assert shard_of(minting.with_anchor(reference)) == shard_of(anchor)
     with pytest.raises(LookupError, match="not configured"):
         minting.with_anchor(ids.mint_v2("z"))
-    single = Minting(Residency((NEW,)), None, MintSettings())  # type: ignore[arg-type]  likewise
+    single = Minting(Residency((NEW,)), database, MintSettings())
     assert shard_of(single.with_anchor(ids.mint_v1())) == LEGACY, "with one database there are only cuids"
