@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from store.authority import Authority, Confirm
@@ -59,22 +60,21 @@ class Tokens:
         if new.key is None:
             return await self._add(home, environment, new)
         async with self._authority.over(environment.id, [("waitpoint", new.key.stored)]) as confirm:
-            found = await self._probe(environment.id, new.key.stored)
-            if found is not None and found[1].is_live(now()):
-                return Made(found[1].of_type("MANUAL").friendly_id, is_cached=True)
-            if found is not None:
-                shard_key, stale = found
-                key = new.key.stored
-                await self._shards.shards[shard_key].write(
-                    lambda connection: rotate_key(connection, stale.id, key, now())
-                )
+            key = new.key.stored
+            found = await self._probe(environment.id, key)
+            live = [one for _, one in found if one.is_live(now())]
+            if live:
+                return _cached(live)
+            for shard_key, stale in found:
+                rotate = partial(rotate_key, waitpoint_id=stale.id, key=key, now=now())
+                await self._shards.shards[shard_key].write(rotate)
             try:
                 return await self._add(home, environment, new, confirm)
             except UniqueViolationError:  # a run waits under the key since just now: that asks no authority
-                found = await self._probe(environment.id, new.key.stored)
-                if found is None:
+                found = await self._probe(environment.id, key)
+                if not found:
                     raise
-                return Made(found[1].of_type("MANUAL").friendly_id, is_cached=True)
+                return _cached([one for _, one in found])
 
     async def _add(
         self, shard: Shard, environment: EnvironmentRecord, new: NewToken, confirm: Confirm | None = None
@@ -100,16 +100,21 @@ class Tokens:
             self._seam.engine.schedule(new.timeout_at)
         return Made(row["friendly_id"], is_cached=False)
 
-    async def _probe(self, environment_id: str, key: str) -> tuple[ShardKey, KeyedToken] | None:
+    async def _probe(self, environment_id: str, key: str) -> Sequence[tuple[ShardKey, KeyedToken]]:
+        """Return who holds a key, on each shard: one token at most, and times that runs wait for under it.
+
+        Raises `ShardError` for a key that may be a token's.
+        """
+
         async def query(shard: Shard, connection: ReadConnection) -> Sequence[tuple[ShardKey, KeyedToken]]:
             found = await keyed_waitpoint(connection, environment_id, key)
             return [] if found is None else [(shard.key, found)]
 
         legs, failures = await self._shards.everywhere(query, ReadFrom.PRIMARY)
         found = [one for leg in legs for one in leg]
-        if failures and not found:
+        if failures and all(one.type != "MANUAL" for _, one in found):
             raise failures[0]
-        return found[-1] if found else None
+        return found
 
     async def wait_until(
         self, environment: EnvironmentRecord, run_id: str, at: datetime, key: IdempotencyKey | None = None
@@ -161,6 +166,12 @@ class Tokens:
             await self._seam.end(shard, [Due(waitpoint_id, "DATETIME", at)])
         except ShardError:
             self._seam.engine.schedule(at)
+
+
+def _cached(found: Sequence[KeyedToken]) -> Made:
+    """Return the token that a key finds, on whichever shard. Raises `LimitError` if all are of another type."""
+    tokens = [one for one in found if one.type == "MANUAL"]
+    return Made((tokens or found)[-1].of_type("MANUAL").friendly_id, is_cached=True)
 
 
 def _keyed(key: IdempotencyKey | None) -> dict[str, object]:

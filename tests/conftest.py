@@ -88,7 +88,7 @@ async def federation(request: pytest.FixtureRequest, urls: dict[ShardKey, str]) 
     """A federation of two shards, or of as many as a test is parametrized with, and a tenant of its own."""
     shards = SHARDS[: request.param]
     async with AsyncExitStack() as stack:
-        opened = await stack.enter_async_context(open_federation(topology_of(urls, shards), deadline=2.0))
+        opened = await stack.enter_async_context(open_federation(topology_of(urls, shards), deadline=10.0))
         connections: dict[str, asyncpg.Connection[Any]] = {}
         for key in shards:
             connections[key] = await asyncpg.connect(urls[key])

@@ -47,7 +47,7 @@ async def opened(
         connections[CONTROL_PLANE] = connections[LEGACY]
         await connections[CONTROL_PLANE].execute('TRUNCATE "BulkActionGroup" CASCADE')
         topology = topology_of({**urls, **(through or {})}, tuple(shards))
-        federation = await stack.enter_async_context(open_federation(topology, **{"deadline": 2.0, **options}))
+        federation = await stack.enter_async_context(open_federation(topology, **{"deadline": 10.0, **options}))
         tenant = await plant_tenant(connections[CONTROL_PLANE])
         yield FederationUnderTest(federation, connections, tenant, tuple(shards))
 

@@ -372,6 +372,7 @@ async def test_with_one_shard_down_the_others_are_swept_and_it_is_told_once(
             await two.waitpoint(key, completedAfter=PAST)
             await two.run(key, status="DELAYED", delayUntil=PAST)
         sweeper = writing_of(two).sweeper
+        two.federation.router.shards[NEW].primary.deadline = 1.0  # the others have time
 
         if outage == "refused":
             proxy.refuse()
