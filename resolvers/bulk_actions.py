@@ -52,7 +52,7 @@ async def create(  # noqa: PLR0913  one for each field of the contract
         raise InvalidInputError("only replays have a region", ("input", "targetRegion"))
     if run_ids is not None:
         shown = {"runIds": _run_ids(run_ids)}
-    elif not shown:
+    elif narrowing == RunFilter():
         raise InvalidInputError("a filter must narrow: give at least one of its fields", ("input", "filter"))
     path = ("input", "targetRegion")
     friendly_id = await writing.bulk.create(

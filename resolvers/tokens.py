@@ -15,7 +15,8 @@ from store.moments import now
 from store.records import TokenAddress
 from store.tokens import NewToken
 from store.writes.blocks import Tie
-from store.writes.waitpoints import Outcome, timed_out
+from store.writes.waitpoints import Outcome
+from store.writes.waitpoints import timed_out as timed_out_at
 
 
 class CreatedToken(NamedTuple):
@@ -65,9 +66,12 @@ async def create(  # noqa: PLR0913  one for each field of the contract
     return CreatedToken(made.friendly_id, made.is_cached, address)
 
 
-async def complete(viewer: Viewer, *, id_: str, outcome: Outcome | None = None) -> CompletedToken:
+async def complete(
+    viewer: Viewer, *, id_: str, data: object = None, has_data: bool = False, timed_out: bool = False
+) -> CompletedToken:
     """Complete a token, in time or with the error of a time-out; what came before stands. Raises as `create` does."""
-    return await _complete(viewer, id_, outcome or timed_out(now()), ("MANUAL",))
+    viewer.writing  # noqa: B018  whether anything is written comes before what is
+    return await _complete(viewer, id_, _outcome(data, has_data=has_data, is_late=timed_out), ("MANUAL",))
 
 
 async def skip(viewer: Viewer, *, id_: str) -> Waited:
@@ -120,10 +124,10 @@ def _refuse_other_ids(id_: str, path: tuple[str, ...]) -> None:
         raise NotFoundError("Waitpoint not found", path)
 
 
-def outcome_of(data: object, *, given: bool, is_late: bool) -> Outcome | None:
-    """Return what a token is completed with; None for a time-out. Raises refusals."""
-    if is_late:
-        if given and data is not None:
-            raise InvalidInputError("a time-out has no data: give one of them", ("input", "data"))
-        return None
-    return Outcome(*values.encode(data, ("input", "data"), given=given))
+def _outcome(data: object, *, has_data: bool, is_late: bool) -> Outcome:
+    """Return what a token is completed with. Raises refusals."""
+    if not is_late:
+        return Outcome(*values.encode(data, ("input", "data"), given=has_data))
+    if has_data and data is not None:
+        raise InvalidInputError("a time-out has no data: give one of them", ("input", "data"))
+    return timed_out_at(now())

@@ -67,7 +67,7 @@ class RunInput:
 
 async def trigger_run(viewer: Viewer, given: RunInput) -> TriggeredRun:
     """Make a run, or find the one that its key names. Raises refusals, and `ShardError`."""
-    writing = viewer.writing
+    writing = viewer.triggering
     task = values.plain(given.task, ("input", "task"))
     viewer.need(Resource("tasks", task), action="trigger", instead="write")
     waits = bool(given.resume_parent_on_completion)
@@ -89,7 +89,7 @@ async def trigger_batch(  # noqa: PLR0913  one for each field of the contract
     resume_parent_on_completion: bool | None = None,
 ) -> TriggeredBatch:
     """Make a batch with all its runs, or find the one that its key names: all of it, or nothing. Raises as above."""
-    writing = viewer.writing
+    writing = viewer.triggering
     if not items:
         raise InvalidInputError("Batch cannot be triggered with no items", ("input", "items"))
     if len(items) > MOST_ITEMS:
@@ -104,9 +104,9 @@ async def trigger_batch(  # noqa: PLR0913  one for each field of the contract
     environment, parent = await _place(viewer, environment_id, parent_run_id, waits=waits)
     workers = await workers_named(viewer, environment, items, paths)
     new = [new_run(item, parent, workers, path) for item, path in zip(items, paths, strict=True)]
-    new[0] = replace(new[0], one_time_token=viewer.scope.one_time_token)
     key = key_of(idempotency_key, idempotency_key_ttl)
-    made = await writing.triggers.batch(environment, new, key, parent, waits=waits)
+    once = viewer.scope.one_time_token
+    made = await writing.triggers.batch(environment, new, key, parent, waits=waits, one_time_token=once)
     return TriggeredBatch(made.friendly_id, made.is_cached)
 
 

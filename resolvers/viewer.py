@@ -73,11 +73,19 @@ class Viewer:
             raise ForbiddenError(" or ".join(dict.fromkeys(resource.type for resource in any_of)), action)
 
     @property
-    def writing(self) -> Writing:
-        """What writes. Raises `ReadOnlyError` where these databases have another master."""
+    def triggering(self) -> Writing:
+        """What makes runs. Raises `ReadOnlyError` where these databases have another master."""
         if self._writing is None:
             raise ReadOnlyError
         return self._writing
+
+    @property
+    def writing(self) -> Writing:
+        """What writes anything. Raises `ForbiddenError` for a credential that may trigger once, and nothing else."""
+        writing = self.triggering
+        if self.scope.one_time_token is not None:
+            raise ForbiddenError("anything but to trigger once", "do")
+        return writing
 
     def note(self, page: Page[Any]) -> None:
         """Remember whose rows a page lacks, to say it once in the response."""

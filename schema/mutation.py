@@ -155,8 +155,8 @@ async def _create_token(viewer: Viewer, given: inputs.CreateWaitpointTokenInput)
 
 async def _complete_token(viewer: Viewer, given: inputs.CompleteWaitpointTokenInput) -> tokens.CompletedToken:
     data: Any = None if given.data is UNSET else given.data
-    outcome = tokens.outcome_of(data, given=given.data is not UNSET, is_late=bool(given.timed_out))
-    return await tokens.complete(viewer, id_=given.id, outcome=outcome)
+    late = bool(given.timed_out)
+    return await tokens.complete(viewer, id_=given.id, data=data, has_data=given.data is not UNSET, timed_out=late)
 
 
 async def _skip_date_time(viewer: Viewer, given: inputs.SkipDateTimeWaitpointInput) -> tokens.Waited:

@@ -7,7 +7,7 @@ through a pooler, and ends with the connection.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeAlias
 from weakref import WeakValueDictionary
@@ -32,32 +32,48 @@ Confirm: TypeAlias = Callable[[], Awaitable[None]]
 class Authority:
     """Locks of keys. Its connections are its own: who holds a lock waits for other connections."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    def __init__(self, database: Database, connections: int) -> None:
+        self.database, self._most_of_one = database, max(1, connections // 2)
         self._here: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
     async def over(self, environment_id: str, keys: Collection[Key]) -> AsyncIterator[Confirm]:
         """Hold the locks of an environment's keys, in this process and in all others.
 
-        Raises `ShardError`; nothing was done then. Few keys are locked one by one, and share the environment; many are
-        locked by locking all of it: a server has room for few locks.
+        Raises `ShardError`; nothing was done then.
         """
-        few = len(keys) <= MOST_LOCKS
-        numbers = sorted({_number(environment_id, *key) for key in keys}) if few else []
-        async with AsyncExitStack() as stack:
-            # Those of this process queue here: they would only fill the pool while they wait.
-            here = [self._here.setdefault(number, asyncio.Lock()) for number in numbers]
-            try:
-                async with asyncio.timeout(self.database.deadline):
-                    for lock in here:
-                        await stack.enter_async_context(lock)
-            except TimeoutError as error:
-                raise ShardTimeoutError(CONTROL_PLANE) from error
-            confirm = await stack.enter_async_context(
-                self.database.held(_lock(_number(environment_id), numbers), CONTROL_PLANE)
-            )
+        async with self.here(environment_id, keys), self.everywhere(environment_id, keys) as confirm:
             yield confirm
+
+    @asynccontextmanager
+    async def here(self, environment_id: str, keys: Collection[Key]) -> AsyncIterator[None]:
+        """Hold the locks of keys in this process: those who wait here need no connection for it."""
+        numbers = _numbers(environment_id, keys) or [_number(environment_id)]
+        async with AsyncExitStack() as stack:
+            await self._queued(stack, [self._here.setdefault(number, asyncio.Lock()) for number in numbers])
+            yield
+
+    @asynccontextmanager
+    async def everywhere(self, environment_id: str, keys: Collection[Key]) -> AsyncIterator[Confirm]:
+        """Hold the locks of keys against other processes, while they are held in this one.
+
+        Few keys are locked one by one, and share the environment; many are locked by locking all of it: a server has
+        room for few locks. No environment takes all connections: it would keep others from theirs.
+        """
+        numbers = _numbers(environment_id, keys)
+        async with AsyncExitStack() as stack:
+            await self._queued(stack, [self._turns.setdefault(environment_id, asyncio.Semaphore(self._most_of_one))])
+            lock = _lock(_number(environment_id), numbers)
+            yield await stack.enter_async_context(self.database.held(lock, CONTROL_PLANE))
+
+    async def _queued(self, stack: AsyncExitStack, turns: Sequence[asyncio.Lock | asyncio.Semaphore]) -> None:
+        try:
+            async with asyncio.timeout(self.database.deadline):
+                for turn in turns:
+                    await stack.enter_async_context(turn)
+        except TimeoutError as error:
+            raise ShardTimeoutError(CONTROL_PLANE) from error
 
     @asynccontextmanager
     async def tried(self, key: Key) -> AsyncIterator[bool]:
@@ -71,6 +87,11 @@ class Authority:
 
         async with self.database.held(lock, CONTROL_PLANE):
             yield is_held
+
+
+def _numbers(environment_id: str, keys: Collection[Key]) -> list[int]:
+    """Return the locks of keys, in the order in which everybody takes them; none if there are too many of them."""
+    return sorted({_number(environment_id, *key) for key in keys}) if len(keys) <= MOST_LOCKS else []
 
 
 def _lock(group: int, numbers: Collection[int]) -> Callable[[ReadConnection], Awaitable[None]]:

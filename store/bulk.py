@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 import structlog
-from sqlalchemy import any_, func, select, update
+from sqlalchemy import and_, any_, func, or_, select, update
 
 from store import ids
 from store.authority import Authority
@@ -220,10 +220,13 @@ class BulkActions:
     async def _page(self, one: Pending, environment_id: str) -> Page[RunRecord]:
         """Return the next runs, newest first; none that is younger than the bulk action: those may be its own."""
         after = one.cursor["after"]
-        conditions = [
-            *_read(one.cursor["filter"]).conditions(one.created_at),
-            task_run.c.created_at <= one.created_at,
-        ]
+        narrowing = _read(one.cursor["filter"])
+        conditions = narrowing.conditions(one.created_at)
+        if one.type == "CANCEL" and narrowing.raw_status is not None:
+            # A page that is done again finds the runs too that are in another state because of it.
+            touched = task_run.c.bulk_action_group_ids.bool_op("@>")(text_array([one.id]))
+            conditions = [or_(and_(*conditions), touched)]
+        conditions.append(task_run.c.created_at <= one.created_at)
         pages = await self._router.runs_by_environment(
             {environment_id: Feed("bulkAction", environment_id=environment_id)},
             conditions,

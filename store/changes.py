@@ -57,11 +57,12 @@ class Changes:
 
         async def work(connection: WriteConnection) -> tuple[LockedRun, bool, list[str]]:
             moment = now()
-            run = await _locked(connection, run_id, scope)
+            run = await _locked(connection, run_id, scope, if_retired=True)
             touched = {} if bulk_action_id is None else {"bulk_action_group_ids": with_bulk_action(bulk_action_id)}
             if run.is_final:
                 await set_runs(connection, [run_id] if touched else [], moment, **touched)
                 return run, False, []
+            _refuse_retired(run)
             last = (await latest_steps(connection, [run_id])).get(run_id)
             steps: list[Mapping[str, Any]] = []
             if execution_status(run, last) in BEGUN:
@@ -173,10 +174,15 @@ class Changes:
         return bool(cleared)
 
 
-async def _locked(connection: WriteConnection, run_id: str, scope: Scope) -> LockedRun:
+async def _locked(connection: WriteConnection, run_id: str, scope: Scope, *, if_retired: bool = False) -> LockedRun:
     run = (await lock_runs(connection, [run_id], scope)).get(run_id)
     if run is None:
         raise MissingError("Run")
+    if not if_retired:
+        _refuse_retired(run)
+    return run
+
+
+def _refuse_retired(run: LockedRun) -> None:
     if run.engine == "V1":
         raise StateError(RETIRED, run.raw_status)
-    return run

@@ -59,6 +59,8 @@ class PostgresEngine:
 
     def __init__(self, shards: Shards, control_plane: ControlPlane) -> None:
         self._shards, self._control_plane = shards, control_plane
+        self.stuck: set[str] = set()
+        """Runs that cannot go on, as nothing says where they are: each was logged once."""
         self.due = asyncio.Event()
         """Set when there may be something for the sweeper to do before its next round."""
 
@@ -115,8 +117,7 @@ class PostgresEngine:
             open_ = {run_id: of for run_id, of in edges.items() if all(edge.waitpoint_id in completed for edge in of)}
             steps = await latest_steps(connection, list(open_))
             plan = _Plan(homes, moment)
-            for run_id, of in open_.items():
-                plan.add(runs[run_id], steps.get(run_id), of)
+            open_ = {run_id: of for run_id, of in open_.items() if self._add(plan, runs[run_id], steps.get(run_id), of)}
             await add_steps(connection, plan.rows)
             await link_completions(connection, shard.catalog.completion, plan.links)
             await set_runs(connection, plan.requeued, moment, raw_status="PENDING", queue_timestamp=moment)
@@ -126,6 +127,18 @@ class PostgresEngine:
         continued = await shard.write(work)
         self.notify(continued)
         return continued
+
+    def _add(self, plan: "_Plan", run: LockedRun, last: Step | None, edges: Sequence[Edge]) -> bool:
+        """Plan a run's next step, and tell whether that can be done: if not, it must not hold up the others."""
+        try:
+            plan.add(run, last, edges)
+        except LookupError as error:
+            if run.id not in self.stuck:
+                self.stuck.add(run.id)
+                log.error("a run cannot go on", run=run.friendly_id, reason=str(error))  # noqa: TRY400  no surprise
+            return False
+        self.stuck.discard(run.id)
+        return True
 
     async def completed(self, waitpoint_ids: Collection[str]) -> set[str]:
         """Return which of the waitpoints are complete, wherever they are; from primaries.
@@ -172,7 +185,10 @@ class _Plan:
         self.continued: list[str] = []
 
     def add(self, run: LockedRun, last: Step | None, edges: Sequence[Edge]) -> None:
-        """Plan the next step of a run that its edges block no more; one that is not blocked takes none."""
+        """Plan the next step of a run that its edges block no more; one that is not blocked takes none.
+
+        Raises `LookupError` for a run of which nothing says where it is.
+        """
         match execution_status(run, last):
             case "EXECUTING_WITH_WAITPOINTS":
                 self._step(run, last, edges, "EXECUTING", "Run goes on: what it waited for is complete")

@@ -28,14 +28,11 @@ from store.tables import CONTROL_PLANE as CONTROL_PLANE_TABLES
 from store.tables import additional_key
 from store.topology import Access, Topology
 from store.urls import DatabaseUrl
-from store.writing import Writing
+from store.writing import LOCKS, Writing
 
 T = TypeVar("T")
 Writes: TypeAlias = Literal["postgres", "off"]
 """What mutations do: write to the databases, or refuse."""
-
-LOCKS = 10
-"""How many keys may be held at once by one process."""
 
 
 class Identity(NamedTuple):

@@ -75,6 +75,8 @@ class Plan:
     moment: datetime
     batch_id: str | None = None
     batch_key: IdempotencyKey | None = None
+    batch_token: str | None = None
+    """The hash of the credential, if that triggers once."""
     runs: list[Row] = field(default_factory=list)
     steps: list[Row] = field(default_factory=list)
     waitpoints: list[Row] = field(default_factory=list)
@@ -112,6 +114,7 @@ class Plan:
             "failed_run_count": 0,
             "idempotency_key": key and key.stored,
             "idempotency_key_expires_at": key and moment + key.lifetime,
+            "one_time_use_token": self.batch_token,
             "sealed": True,
             "sealed_at": moment,
             "expected_count": count,

@@ -155,19 +155,26 @@ class Database:
         if not self.breaker.admits():
             raise ShardUnavailableError(role)
         async with AsyncExitStack() as stack:
-            connection = await stack.enter_async_context(self._connected(role, autocommit=False))
+            connection = await self._lent(stack, role)
             try:
                 await self._asked(connection, query, role)
             except ShardUnavailableError:
                 # It may have been dropped while it lay in the pool; nothing is held so far.
                 await stack.aclose()
-                connection = await stack.enter_async_context(self._connected(role, autocommit=False))
+                connection = await self._lent(stack, role)
                 await self._asked(connection, query, role)
 
             async def confirm() -> None:
                 await self._asked(connection, _nothing, role)
 
             yield confirm
+
+    async def _lent(self, stack: AsyncExitStack, role: str) -> AsyncConnection:
+        try:
+            async with asyncio.timeout(self.deadline):
+                return await stack.enter_async_context(self._connected(role, autocommit=False))
+        except TimeoutError as error:
+            raise ShardTimeoutError(role) from error
 
     async def _asked(
         self, connection: AsyncConnection, query: Callable[[ReadConnection], Awaitable[None]], role: str

@@ -18,7 +18,7 @@ import structlog
 from store.authority import Authority, Key
 from store.bulk import BulkActions, Pending
 from store.engine import PostgresEngine
-from store.errors import ShardError
+from store.errors import ShardError, ShardTimeoutError
 from store.metrics import Metrics
 from store.moments import now
 from store.residency import ShardKey
@@ -43,9 +43,15 @@ KINDS = ("due", "delays", "batches", "ended", "edges", "bulk")
 and batches that have ended; runs that nothing blocks any more; bulk actions.
 """
 
+SLOW = frozenset({"batches", "bulk"})
+"""Repairs that ask for much at once. Whether a database answers at all is seen by the others."""
+
 SWEEPER: Key = ("sweeper",)
 PAUSE, PAUSE_OF_BULK = 1.0, 0.2
 """Between rounds, in seconds; the latter while a bulk action is at work."""
+
+LONGEST_BULK = 1.0
+"""In seconds, of a round: what is due must not wait for bulk actions. The page that is begun is done."""
 
 LONGEST_ROUND = 120.0
 """In seconds: a connection may be lost without a word."""
@@ -162,6 +168,11 @@ class Sweeper:
         """Count what one repair does; that it fails is no other's concern."""
         try:
             count = await repair()
+        except ShardTimeoutError as error:
+            if kind in SLOW:  # what one repair asks may take long, and the database be well
+                self._failed(report, kind, error)
+            else:
+                report.down.add(error.shard)
         except ShardError as error:
             report.down.add(error.shard)
         except Exception as error:  # noqa: BLE001  whatever it is, the others are still to be done
@@ -322,7 +333,10 @@ class Sweeper:
         if not run_ids:
             return 0
         try:
-            return len(await self._seam.engine.continue_runs(run_ids))
+            continued = await self._seam.engine.continue_runs(run_ids)
+            if stuck := self._postgres.stuck.intersection(run_ids):
+                report.failed["edges"] += len(stuck)
+            return len(continued)
         except Exception as error:  # noqa: BLE001  likewise
             if len(run_ids) == 1:
                 self._failed(report, "edges", error)
@@ -334,7 +348,11 @@ class Sweeper:
         pending = await self._bulk.pending()
         if dry_run:
             return len(pending)
+        until = asyncio.get_running_loop().time() + LONGEST_BULK
         for one in pending:
+            if asyncio.get_running_loop().time() > until:
+                report.bulk_goes_on = True  # the others have their turn: those that wait for longest come first
+                break
 
             async def carry_on(one: Pending = one) -> int:
                 if await self._bulk.carry_on(one):

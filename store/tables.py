@@ -175,6 +175,7 @@ batch_task_run = _table(
     _column("completedCount", Integer),
     _column("createdAt", _TIME),
     _column("updatedAt", _TIME),
+    _column("oneTimeUseToken"),
     _column("processingStartedAt", _TIME),
     _column("processingCompletedAt", _TIME),
     _column("completedAt", _TIME),

@@ -7,7 +7,6 @@ its batch is, so nothing of that crosses the seam; what an idempotency key finds
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from store import ids
@@ -99,7 +98,7 @@ class Triggers:
                 raise
             return Triggered(new.friendly_id, is_cached=True)
 
-    async def batch(
+    async def batch(  # noqa: PLR0913  what a batch is made of
         self,
         environment: EnvironmentRecord,
         items: Sequence[NewRun],
@@ -107,6 +106,7 @@ class Triggers:
         parent: RunRecord | None = None,
         *,
         waits: bool = False,
+        one_time_token: str | None = None,
     ) -> Triggered:
         """Make a batch with all its runs, or find the one that its idempotency key names.
 
@@ -114,46 +114,42 @@ class Triggers:
         """
 
         async def once() -> Triggered:
-            async with self._once(environment, items, key) as (hits, existing, confirm):
+            async with self._once(environment, items, key, one_time_token) as (hits, existing, confirm):
                 if existing is None:
-                    return await self._batch(environment, items, key, parent, hits, confirm, waits=waits)
+                    plan = Plan(
+                        environment,
+                        parent,
+                        parent is not None and waits,
+                        now(),
+                        await self._body(environment, parent),
+                        key,
+                        one_time_token,
+                    )
+                    return await self._batch(plan, items, hits, confirm)
                 if parent is not None and waits:
                     await self._wait_for(parent, await self._waitpoint_of_batch(existing, environment))
                 return Triggered(existing.batch.friendly_id, is_cached=True)
 
         return await _in_rounds(once)
 
-    async def _batch(  # noqa: PLR0913, PLR0917  what a batch is made of
-        self,
-        environment: EnvironmentRecord,
-        items: Sequence[NewRun],
-        key: IdempotencyKey | None,
-        parent: RunRecord | None,
-        hits: Hits,
-        confirm: Confirm,
-        *,
-        waits: bool,
-    ) -> Triggered:
-        body = await self._body(environment, parent)
+    async def _batch(self, plan: Plan, items: Sequence[NewRun], hits: Hits, confirm: Confirm) -> Triggered:
+        body = str(plan.batch_id)
         shard = self._seam.shard_of_run(body)
-        plan = Plan(environment, parent, parent is not None and waits, now(), body, key)
         waitpoints = {
             hit: await self._waitpoint_of(hit) if plan.waits else None for hit in dict.fromkeys(hits.values())
         }
-        token = next((item.one_time_token for item in items if item.one_time_token is not None), None)
         for item in items:
             hit = _hit(hits, item)
             if hit is None:
-                plan.add(self._minting.with_anchor(body), replace(item, one_time_token=token))
-                token = None  # the first run that is made has it, whichever item that is
+                plan.add(self._minting.with_anchor(body), item)
             else:
                 plan.join(hit.run.friendly_id, waitpoints[hit])
         await self._make(plan, shard, confirm)
         if hits:
             with suppress(ShardError):  # every sealed batch is found again
                 await self._seam.finish_batches(shard, [body])
-            if parent is not None and waits:
-                await self._seam.settle(parent.id, {tie.waitpoint_id for tie in plan.ties})
+            if plan.parent is not None and plan.waits:
+                await self._seam.settle(plan.parent.id, {tie.waitpoint_id for tie in plan.ties})
         return Triggered(f"batch_{body}", is_cached=False)
 
     async def _body(
@@ -228,39 +224,48 @@ class Triggers:
 
     @asynccontextmanager
     async def _once(
-        self, environment: EnvironmentRecord, items: Sequence[NewRun], batch_key: IdempotencyKey | None = None
+        self,
+        environment: EnvironmentRecord,
+        items: Sequence[NewRun],
+        batch_key: IdempotencyKey | None = None,
+        batch_token: str | None = None,
     ) -> AsyncIterator[tuple[Hits, FoundBatch | None, Confirm]]:
         """Hold what makes keys and one-time tokens unique, and yield the runs, and the batch, that the keys find.
 
-        Keys that all find something need no lock. From what has expired, and from runs that failed, they are taken. All
-        locks are taken at once: who holds some and waits for others would wait for somebody who does the same.
+        Keys that all find something need no lock of the control plane. From what has expired, and from runs that
+        failed, they are taken. All locks are taken at once: who holds some and waits for others would wait for somebody
+        who does the same.
         """
         keys = {item.stored_key for item in items if item.stored_key is not None}
-        tokens = {item.one_time_token for item in items if item.one_time_token is not None}
-        hits, batch = await self._probe(environment, keys), await self._probe_batch(environment, batch_key)
-        if batch is not None and batch.batch.is_live(now()):
-            yield {}, batch, _nothing
-            return
-        if not tokens and batch_key is None and all(key in hits and hits[key].run.is_live(now()) for key in keys):
-            yield hits, None, _nothing
-            return
+        tokens = {token for token in (batch_token, *(item.one_time_token for item in items)) if token is not None}
         locks = [("run", *key) for key in keys] + [("token", token) for token in tokens]
         if batch_key is not None:
             locks.append(("batch", batch_key.stored))
-        async with self._authority.over(environment.id, locks) as confirm:
-            batch = await self._probe_batch(environment, batch_key)
+        if not locks:
+            yield {}, None, _nothing
+            return
+        async with self._authority.here(environment.id, locks):
+            hits, batch = await self._probe(environment, keys), await self._probe_batch(environment, batch_key)
             if batch is not None and batch.batch.is_live(now()):
-                yield {}, batch, confirm
+                yield {}, batch, _nothing
                 return
-            await self._refuse_used(tokens)
-            if batch is not None and batch_key is not None:
-                await self._clear_batch(batch, batch_key.stored)
-            moment = now()
-            hits = await self._probe(environment, keys)
-            live = {key: found for key, found in hits.items() if found.run.is_live(moment)}
-            for key in hits.keys() - live.keys():
-                await self._clear(hits[key], key[1])
-            yield live, None, confirm
+            if not tokens and batch_key is None and all(key in hits and hits[key].run.is_live(now()) for key in keys):
+                yield hits, None, _nothing
+                return
+            async with self._authority.everywhere(environment.id, locks) as confirm:
+                batch = await self._probe_batch(environment, batch_key)
+                if batch is not None and batch.batch.is_live(now()):
+                    yield {}, batch, confirm
+                    return
+                await self._refuse_used(tokens)
+                if batch is not None and batch_key is not None:
+                    await self._clear_batch(batch, batch_key.stored)
+                moment = now()
+                hits = await self._probe(environment, keys)
+                live = {key: found for key, found in hits.items() if found.run.is_live(moment)}
+                for key in hits.keys() - live.keys():
+                    await self._clear(hits[key], key[1])
+                yield live, None, confirm
 
     async def _probe(self, environment: EnvironmentRecord, keys: set[tuple[str, str]]) -> dict[tuple[str, str], Found]:
         """Return the runs that keys find, on any shard. Raises `ShardError` for a key that may find one."""

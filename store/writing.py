@@ -17,6 +17,9 @@ from store.sweeper import Sweeper
 from store.tokens import Tokens
 from store.triggers import Triggers
 
+LOCKS = 10
+"""How many connections hold keys' locks in one process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Writing:
@@ -45,7 +48,7 @@ class Writing:
         """Return what writes to shards. `locks` is the control plane's primary, in a pool of its own."""
         postgres = PostgresEngine(router, control_plane)
         seam = Seam(router, postgres, engine)
-        authority = Authority(locks)
+        authority = Authority(locks, LOCKS)
         minting = Minting(router.residency, control_plane.primary, mint)
         triggers = Triggers(router, minting, authority, seam)
         changes = Changes(router, postgres, authority, seam)

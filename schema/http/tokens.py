@@ -123,8 +123,7 @@ class TokenRoutes:
         viewer.need(Resource("waitpoints", id_), action="write")
         announced(request, values.LARGEST_PAYLOAD)
         fields = await fields_of(request, values.LARGEST_PAYLOAD)
-        outcome = tokens.outcome_of(fields.get("data"), given="data" in fields, is_late=False)
-        await tokens.complete(viewer, id_=id_, outcome=outcome)
+        await tokens.complete(viewer, id_=id_, data=fields.get("data"), has_data="data" in fields)
         return written(SUCCESS)
 
     async def _callback(self, request: Request) -> Response:

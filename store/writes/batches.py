@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Text, any_, bindparam, func, or_, select, update
+from sqlalchemy import Text, any_, bindparam, func, select, update
 
 from store.filters import constant
 from store.queries import each, text_array
@@ -53,22 +53,21 @@ async def walk_batches(connection: ReadConnection, after: str, most: int) -> lis
 
 
 async def unfinished_batches(connection: ReadConnection, batches: Mapping[str, SealedBatch]) -> set[str]:
-    """Return the batches that have a run on this shard which has not ended: their own, or one that they list."""
+    """Return the batches that have a run on this shard which has not ended: their own, or one that they list.
+
+    Each is looked up: as a join of all, Postgres would rather compare every batch with every run.
+    """
     listed = [SEPARATOR.join(batch.run_ids or ()) for batch in batches.values()]
     batch = each(batches, [one.environment_id for one in batches.values()], listed)
     c = task_run.c
     members = func.string_to_array(batch.c.more_2, SEPARATOR, type_=text_array(()).type)
-    for_each = (
-        select(c.id)
-        .where(
-            c.environment_id == batch.c.more_1,
-            or_(c.batch_id == batch.c.id, c.friendly_id == any_(members)),
-            ~is_final(),
-        )
-        .correlate(batch)
-        .exists()
+    open_ = select(c.id).where(c.environment_id == batch.c.more_1, ~is_final()).limit(1)
+    own, of_others = (
+        open_.where(tie).correlate(batch).scalar_subquery()
+        for tie in (c.batch_id == batch.c.id, c.friendly_id == any_(members))
     )
-    return set((await connection.execute(select(batch.c.id).where(for_each))).scalars())
+    statement = select(batch.c.id).where(func.coalesce(own, of_others).is_not(None))
+    return set((await connection.execute(statement)).scalars())
 
 
 async def finish_batches(connection: WriteConnection, batch_ids: Collection[str], now: datetime) -> list[str]:

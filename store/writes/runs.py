@@ -16,7 +16,7 @@ from store.moments import TICK
 from store.queries import Scope, bytewise, each, rows_of_each, text_array
 from store.records import FINAL, RUN_STATUS
 from store.shard import ReadConnection, WriteConnection
-from store.tables import columns, snapshot, task_run
+from store.tables import batch_task_run, columns, snapshot, task_run
 from store.writes.rows import NOW, Row, insert_rows, links
 
 FINAL_STORED = tuple(raw for raw, status in RUN_STATUS.items() if status in FINAL)
@@ -138,7 +138,9 @@ def step_row(  # noqa: PLR0913, PLR0917  a step says all of this
 ) -> Row:
     """Return the row of a run's next step. It is younger than the last one, whatever the clocks say."""
     home = homes.get(run.environment_id) or last
-    if home is None:
+    type_ = run.environment_type or (home and home.environment_type)
+    organization_id = run.organization_id or (home and home.organization_id)
+    if type_ is None or organization_id is None:
         raise LookupError(f"nothing says where {run.friendly_id} is")
     created_at = now if last is None or last.created_at < now else last.created_at + TICK
     return {
@@ -151,9 +153,9 @@ def step_row(  # noqa: PLR0913, PLR0917  a step says all of this
         "batch_id": run.batch_id,
         "attempt_number": run.attempt_number,
         "environment_id": run.environment_id,
-        "environment_type": run.environment_type or home.environment_type,
+        "environment_type": type_,
         "project_id": run.project_id,
-        "organization_id": run.organization_id or home.organization_id,
+        "organization_id": organization_id,
         "completed_waitpoint_order": list(order),
         "checkpoint_id": last and last.checkpoint_id,
         "worker_id": last and last.worker_id,
@@ -265,10 +267,11 @@ async def idempotent_runs(
 
 async def used_tokens(connection: ReadConnection, token_hashes: Collection[str]) -> list[str]:
     """Return which one-time tokens have been used on this shard, by their hashes."""
-    statement = select(task_run.c.one_time_use_token).where(
-        task_run.c.one_time_use_token == any_(text_array(token_hashes))
+    by_runs, by_batches = (
+        select(table.c.one_time_use_token).where(table.c.one_time_use_token == any_(text_array(token_hashes)))
+        for table in (task_run, batch_task_run)
     )
-    return [str(token) for token in (await connection.execute(statement)).scalars()]
+    return [str(token) for token in (await connection.execute(by_runs.union_all(by_batches))).scalars()]
 
 
 async def clear_keys(

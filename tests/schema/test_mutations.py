@@ -8,7 +8,7 @@ import pytest
 from store import ids
 from store.residency import LEGACY, NEW, ShardKey
 from tests.conftest import over_shards
-from tests.federation import FederationUnderTest
+from tests.federation import FederationUnderTest, public_token
 
 ERRORS = "userErrors { __typename code message path ... on InvalidRunStateError { status } }"
 TRIGGER = f"""mutation ($input: TriggerRunInput!) {{ triggerRun(input: $input) {{
@@ -495,3 +495,27 @@ async def test_a_run_of_the_retired_engine_is_read_only(federation: FederationUn
         for query, given in ((TAGS, {"tags": ["a"]}), (METADATA, {"metadata": {}}), (REPLAY, {})):
             error = await refused(federation, query, id=run, **given)
             assert error["message"] == "a run of the retired engine is read only"
+
+
+async def test_a_credential_that_triggers_once_does_nothing_else_and_is_spent_by_a_batch_of_runs_that_are_there(
+    federation: FederationUnderTest,
+) -> None:
+    run = await trigger(federation, idempotencyKey="there")
+    token = public_token(federation.tenant, "write:all", otu=True)
+    for query, given in ((REPLAY, {"id": run["id"]}), (CANCEL, {"id": run["id"]}), (CREATE, {})):
+        body = await federation.answer(query, key=token, input=given)
+        (payload,) = body["data"].values()
+        assert [error["code"] for error in payload["userErrors"]] == ["FORBIDDEN"]
+    items = {"items": [{"task": "hello", "idempotencyKey": "there"}]}
+    codes = []
+    for _ in range(2):
+        body = await federation.answer(BATCH.replace("runs(first: 100)", "runs"), key=token, input=items)
+        codes.append([error["code"] for error in body["data"]["triggerBatch"]["userErrors"]])
+    assert codes == [[], ["CONFLICT"]]
+
+
+async def test_a_filter_that_narrows_nothing_is_none(federation: FederationUnderTest) -> None:
+    wide: list[dict[str, Any]] = [{"rootOnly": False}, {"createdAt": {}}]
+    for narrowing in wide:
+        error = await refused(federation, BULK, action="CANCEL", filter=narrowing)
+        assert error["message"] == "a filter must narrow: give at least one of its fields"

@@ -1,7 +1,8 @@
 """What a crash leaves undone, planted as it leaves it: a round of the sweeper does it, and the next finds nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
@@ -218,8 +219,8 @@ async def test_a_run_of_which_nothing_says_where_it_is_holds_up_no_other(two: Fe
     assert done(first) == {"edges": 1, "delays": 1}
     assert done(second) == {}
     assert first.failed == second.failed == {"edges": 1}
-    assert [(entry["event"], len(entry["error_id"])) for entry in logs if entry["log_level"] == "error"] == [
-        ("a repair failed", 16)
+    assert [(entry["event"], entry["run"]) for entry in logs if entry["log_level"] == "error"] == [
+        ("a run cannot go on", f"run_{stuck}")
     ]
     assert [(await steps(two, NEW, run))[-1] for run in runs] == ["EXECUTING", "QUEUED"]
     assert (await row(two, NEW, "TaskRun", late))["status"] == "DELAYED"
@@ -467,3 +468,52 @@ async def test_everything_that_a_round_reads_is_found_by_an_index(two: Federatio
         "Waitpoint_pkey",
     ):
         assert [plan for plan in plans if index in plan], (index, plans)
+
+
+MANY_BATCHES = 400
+
+
+async def test_many_open_batches_are_looked_at_one_by_one(two: FederationUnderTest) -> None:
+    """Compared with every run that has not ended, they would take seconds, and nothing else be swept meanwhile."""
+    environment, project = two.tenant.environment_id, two.tenant.project_id
+    connection = two.connections[NEW]
+    await connection.execute(
+        """INSERT INTO "BatchTaskRun"
+             (id, "friendlyId", "runtimeEnvironmentId", sealed, "runCount", "runIds", "updatedAt")
+           SELECT 'b' || n, 'batch_b' || n, $1, true, 50, ARRAY(SELECT 'run_r' || n || '_' || m
+             FROM generate_series(1, 50) m), now() FROM generate_series(1, $2::int) n""",
+        environment,
+        MANY_BATCHES,
+    )
+    await connection.execute(
+        """INSERT INTO "TaskRun" (id, "friendlyId", engine, "taskIdentifier", payload, "traceId", "spanId", queue,
+             "runtimeEnvironmentId", "projectId", "batchId", "updatedAt")
+           SELECT 'r' || n || '_' || m, 'run_r' || n || '_' || m, 'V2', 't', '', 't', 's', 'q', $1, $2, 'b' || n, now()
+           FROM generate_series(1, $3::int) n, generate_series(1, 50) m""",
+        environment,
+        project,
+        MANY_BATCHES,
+    )
+    await connection.execute("ANALYZE")
+    database = two.federation.router.shards[NEW].primary
+    seen: list[tuple[str, tuple[Any, ...]]] = []
+    plan = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
+    event.listen(database.engine.sync_engine, "before_cursor_execute", lambda *given: seen.append(given[2:4]))
+
+    await writing_of(two).sweeper.round()
+
+    ((statement, values),) = [given for given in seen if "string_to_array" in given[0]]
+    (planned,) = json.loads(await connection.fetchval(plan + statement, *values))
+    rows = sum(
+        node.get(f"Rows Removed by {what}", 0) * node["Actual Loops"]
+        for node in nodes_of(planned["Plan"])
+        for what in ("Filter", "Join Filter")
+    )
+    assert rows < 10 * MANY_BATCHES, "of the runs that are looked at, few are another batch's"
+
+
+def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield every node of a plan."""
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes_of(below)
