@@ -211,7 +211,7 @@ async def apart(
     shards = (ShardAccess(LEGACY, FULL, access[LEGACY]), ShardAccess(NEW, DEDICATED, access[NEW]))
     async with AsyncExitStack() as stack:
         topology = Topology(access[CONTROL_PLANE], shards)
-        opened = await stack.enter_async_context(open_federation(topology, deadline=1.0, cache_ttl=600))
+        opened = await stack.enter_async_context(open_federation(topology, deadline=10.0, cache_ttl=600))
         connections: dict[str, asyncpg.Connection[Any]] = {}
         for name, url in places.items():
             connections[name] = await asyncpg.connect(url)

@@ -482,7 +482,7 @@ async def test_a_completion_stands_though_the_other_shard_stops_and_its_runs_go_
     near, far = await world.run(healthy), await world.run(down, "PENDING")
     for run in (near, far):
         await world.do("block", run=run, waitpoints=[token])
-    world.under.federation.router.shards[down].primary.deadline = 0.5
+    world.under.federation.router.shards[down].primary.deadline = 2.0
 
     committed = f"{healthy}: committed"
     with once_met(world.under.federation, committed.__eq__, lambda: outages.begin(down, how)) as struck:
@@ -506,7 +506,7 @@ async def test_a_completion_whose_own_shard_stops_is_not_acknowledged(
 ) -> None:
     token, run = await world.under.waitpoint(NEW), await world.run(LEGACY)
     await world.do("block", run=run, waitpoints=[token])
-    world.under.federation.router.shards[NEW].primary.deadline = 0.5
+    world.under.federation.router.shards[NEW].primary.deadline = 2.0
 
     with (
         once_met(world.under.federation, f"{NEW}: COMMIT".__eq__, lambda: outages.begin(NEW, how)),
@@ -539,7 +539,7 @@ async def planed(world: World, clusters: Clusters) -> AsyncIterator[World]:
     topology = topology_over(world.urls, world.under.shards, cluster.url("plane"))
     async with open_federation(topology, deadline=20.0, mint=MINT_NEW) as federation:
         databases = databases_of(federation)
-        databases["locks"].deadline = databases[CONTROL_PLANE].deadline = 0.3
+        databases["locks"].deadline = databases[CONTROL_PLANE].deadline = 1.5
         yield World(replace(world.under, federation=federation, tenant=tenant), world.urls)
 
 
