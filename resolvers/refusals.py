@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from resolvers.errors import BadInputError, ForbiddenError, ResolverError
-from store.errors import LimitError, MissingError, ShardError, StateError
+from store.errors import LimitError, MissingError, ShardError, StateError, UniqueViolationError
 from store.records import RUN_STATUS, UNKNOWN
 
 
@@ -113,7 +113,7 @@ def refusal_of(error: Exception) -> RefusalError | None:  # noqa: PLR0911  one f
             return InvalidStateError(str(error))
         case StateError(status=status):
             return InvalidRunStateError(str(error), RUN_STATUS.get(status or "", UNKNOWN))
-        case LimitError():
+        case LimitError() | UniqueViolationError():
             return ConflictError(str(error))
         case ForbiddenError():
             return ForbiddenRefusalError(str(error))

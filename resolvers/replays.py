@@ -1,13 +1,12 @@
 """Replays: a run done again, as it was or with what a caller changes of it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from resolvers import values
 from resolvers.changes import ChangedRun
 from resolvers.refusals import InvalidInputError
-from resolvers.triggers import LARGEST_INT, RunInput, new_run, workers_named
+from resolvers.triggers import LARGEST_INT, Described, RunInput, new_run, workers_named
 from resolvers.viewer import Viewer
 from resolvers.writes import environment_of, run_to_write
 from store.replays import replayed
@@ -36,26 +35,13 @@ FIELDS = {
 """What a caller may change of a run -> the fields of the new run that then are not the old one's."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayInput:
-    """What a caller says of a replay, as it is said; what is None is as it was."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayInput(Described):
+    """What a caller says of a replay; what is not said is as it was."""
 
     id: str
-    environment_id: str | None = None
-    payload: object = None
-    has_payload: bool = False
-    metadata: object = None
-    tags: Sequence[str] | None = None
-    queue: str | None = None
-    concurrency_key: str | None = None
-    machine: str | None = None
-    region: str | None = None
-    version: str | None = None
-    max_attempts: int | None = None
-    max_duration_seconds: int | None = None
     delay_seconds: int | None = None
     ttl_seconds: int | None = None
-    idempotency_key: str | None = None
     idempotency_key_ttl_seconds: int | None = None
     priority_seconds: int | None = None
 
@@ -99,20 +85,9 @@ def _said(given: ReplayInput) -> dict[str, Any]:
     lifetime = seconds("idempotencyKeyTTLSeconds", given.idempotency_key_ttl_seconds, 1, LONGEST_KEY)
     priority = seconds("prioritySeconds", given.priority_seconds, -LARGEST_INT // 1000, LARGEST_INT // 1000)
     return {
-        "payload": given.payload,
-        "has_payload": given.has_payload,
-        "metadata": given.metadata,
-        "tags": given.tags,
-        "queue": given.queue,
-        "concurrency_key": given.concurrency_key,
-        "machine": given.machine,
-        "region": given.region,
-        "version": given.version,
-        "max_attempts": given.max_attempts,
-        "max_duration_seconds": given.max_duration_seconds,
+        **{field.name: getattr(given, field.name) for field in fields(Described)},
         "delay": None if delay is None else f"{delay}s",
         "ttl": None if ttl is None else f"{ttl}s",
         "priority_ms": None if priority is None else priority * 1000,
-        "idempotency_key": given.idempotency_key,
         "idempotency_key_ttl": None if lifetime is None else f"{lifetime}s",
     }

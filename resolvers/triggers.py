@@ -37,11 +37,13 @@ class TriggeredBatch(NamedTuple):
     user_errors: Sequence[Refused] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RunInput:
-    """What a caller says of a run, as it is said; payload and metadata are their JSON, and whether there is any."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What a caller says of any new run, as it is said; payload and metadata are their JSON, and whether there is any.
 
-    task: str
+    What is None is not said.
+    """
+
     environment_id: str | None = None
     payload: object = None
     has_payload: bool = False
@@ -54,11 +56,18 @@ class RunInput:
     version: str | None = None
     max_attempts: int | None = None
     max_duration_seconds: int | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInput(Described):
+    """What a caller says of a run of a task."""
+
+    task: str
     delay: str | None = None
     ttl: str | None = None
     priority_ms: int | None = None
     is_test: bool | None = None
-    idempotency_key: str | None = None
     idempotency_key_ttl: str | None = None
     idempotency_key_scope: str | None = None
     parent_run_id: str | None = None
