@@ -31,7 +31,7 @@ from store.writes.runs import (
     set_runs,
     step_row,
 )
-from store.writes.waitpoints import WaitState, wait_states
+from store.writes.waitpoints import wait_states
 
 log = structlog.get_logger()
 MOST_RUNS = 500
@@ -145,25 +145,20 @@ class PostgresEngine:
 
         One that no shard has is an error and never complete. Raises `ShardError` if that cannot be told.
         """
-        states = await self.states(waitpoint_ids)
-        return {id_ for id_, state in states.items() if state.is_completed}
-
-    async def states(self, waitpoint_ids: Collection[str]) -> Mapping[str, WaitState]:
-        """Return the states of waitpoints, wherever they are; those that no shard has are left out, and logged."""
         if not waitpoint_ids:
-            return {}
+            return set()
         answers = await self._shards.looked_up(
             waitpoint_ids, lambda _, connection: wait_states(connection, waitpoint_ids), ReadFrom.PRIMARY
         )
-        found: dict[str, WaitState] = {}
+        found: set[str] = set()
         for id_ in waitpoint_ids:
             answer = answers.get(id_)
             if isinstance(answer, ShardError):
                 log.warning("a waitpoint may be on a shard that does not answer", shard=answer.shard)
             elif answer is None:
                 log.error("a run waits for what no shard has", error=str(DanglingReferenceError("waitpoint")))
-            else:
-                found[id_] = answer
+            elif answer.is_completed:
+                found.add(id_)
         return found
 
     async def homes(self, environment_ids: Collection[str]) -> Homes:

@@ -135,17 +135,6 @@ async def runs_blocked_by(connection: ReadConnection, waitpoint_ids: Collection[
     return [str(id_) for id_ in (await connection.execute(statement)).scalars()]
 
 
-async def walk_edges(connection: ReadConnection, after: str, most: int) -> list[tuple[str, str, str]]:
-    """Return (id, run, waitpoint) of this shard's edges behind an id, in its order of ids, at most so many."""
-    statement = (
-        select(block.c.id, block.c.run_id, block.c.waitpoint_id)
-        .where(block.c.id > bindparam(None, after, type_=Text))
-        .order_by(block.c.id)
-        .limit(most)
-    )
-    return [(id_, run_id, waitpoint_id) for id_, run_id, waitpoint_id in await connection.execute(statement)]
-
-
 class Walked(NamedTuple):
     """A part of a walk over edges: the runs that nothing of their shard blocks for certain, and where it goes on."""
 
