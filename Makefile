@@ -42,7 +42,7 @@ lock: ## Resolve the newest versions that work together into .requirements/ (nee
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra embedded pyproject.toml .requirements/build.in -o .requirements/run.txt
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --extra embedded --extra dev -c .requirements/run.txt pyproject.toml .requirements/build.in -o .requirements/dev.txt
+	  --extra embedded --extra redis --extra dev -c .requirements/run.txt pyproject.toml .requirements/build.in -o .requirements/dev.txt
 
 graphiql: ## Fetch the files of GraphiQL again, verified (needs npm).
 	$(PYTHON) .ci/graphiql.py

@@ -1,9 +1,11 @@
 """From credentials to a viewer. The only place that reads a token."""
 
+import asyncio
 import base64
 import binascii
 import hmac
 import json
+import math
 import re
 import time
 import warnings
@@ -19,6 +21,7 @@ from resolvers.errors import UnauthenticatedError
 from resolvers.scope import Scope
 from resolvers.viewer import Viewer
 from store.credentials import digest
+from store.errors import ShardError
 from store.federation import Federation
 from store.ids import can_exist
 from store.memory import Memory
@@ -33,6 +36,9 @@ ISSUER, AUDIENCE = "https://id.trigger.dev", "https://api.trigger.dev"
 
 CLOCK_SECONDS = 10
 """By how much the clock of who signed a token may be ahead of ours."""
+
+TRUSTED = 15.0
+"""For how many seconds who was known stays so while the control plane does not answer."""
 
 INVALID_KEY = "the secret key is not valid"
 INVALID_TOKEN = "the public access token is not valid"  # noqa: S105  a sentence
@@ -53,10 +59,15 @@ class Presented:
 class Authenticator:
     """Tells who asks. Credentials that were seen a moment ago cost no statement, and are remembered by their hash."""
 
-    def __init__(self, federation: Federation, session_secret: str | None = None) -> None:
+    def __init__(
+        self, federation: Federation, session_secret: str | None = None, longest_memory: float = math.inf
+    ) -> None:
+        """Remember credentials as long as the control plane's rows, but no longer than so many seconds."""
         self._federation, self._session_secret = federation, session_secret
         control_plane = federation.control_plane
-        self._scopes = Memory[str, Scope](control_plane.ttl, control_plane.entries, keeps_absence=False)
+        self._scopes = Memory[str, Scope](
+            min(control_plane.ttl, longest_memory), control_plane.entries, keeps_absence=False
+        )
 
     async def viewer(self, presented: Presented, origin: str = "") -> Viewer:
         """Return who presents a credential; `origin` is where they reached us.
@@ -66,7 +77,13 @@ class Authenticator:
         `UnauthenticatedError`, which says nothing of the credential; without one, or with one that cannot be one,
         before any database is asked.
         """
-        scope = await self._scope(presented)
+        return self._viewer(await self._scope(presented), origin)
+
+    def again(self, viewer: Viewer) -> Viewer:
+        """Return a viewer who sees the same, with loaders of its own. Raises `UnauthenticatedError` if it has ended."""
+        return self._viewer(viewer.scope, viewer.origin)
+
+    def _viewer(self, scope: Scope, origin: str) -> Viewer:
         if scope.expires_at is not None and scope.expires_at <= time.time():
             raise UnauthenticatedError(EXPIRED)
         return Viewer(self._federation, scope, origin)
@@ -142,6 +159,35 @@ class Authenticator:
         if membership is None:
             raise UnauthenticatedError("the session has ended")
         return Scope.of_user(membership)
+
+
+class Asker:
+    """Who presented a credential, asked again and again who they are: for what lasts longer than a request."""
+
+    def __init__(self, authenticator: Authenticator, presented: Presented, origin: str = "") -> None:
+        self._authenticator, self._presented, self._origin = authenticator, presented, origin
+        self._last: tuple[float, Viewer] | None = None
+
+    @property
+    def name(self) -> str:
+        """The hash of the credential, under which its streams are counted."""
+        return digest("\0".join((*self._presented.authorization, self._presented.session or "")))
+
+    async def viewer(self) -> Viewer:
+        """Return a viewer with fresh loaders that reads from primaries. Raises as `Authenticator.viewer` does.
+
+        While nobody can say who they are, they are who they were, for `TRUSTED` seconds.
+        """
+        clock = asyncio.get_running_loop().time
+        try:
+            viewer = await self._authenticator.viewer(self._presented, self._origin)
+            self._last = clock(), viewer
+        except ShardError:
+            if self._last is None or clock() - self._last[0] > TRUSTED:
+                raise
+            viewer = self._authenticator.again(self._last[1])
+        viewer.wrote()
+        return viewer
 
 
 def _can_be_a_key(token: str) -> bool:

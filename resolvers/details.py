@@ -101,7 +101,7 @@ async def _schedules(viewer: Viewer, references: Sequence[str]) -> Mapping[str, 
 
 
 async def _bulk_actions(viewer: Viewer, references: Sequence[str]) -> Mapping[str, BulkActionRecord]:
-    return _within(await viewer.control_plane.bulk_actions(references, viewer.source), "environment_id", viewer.seen)
+    return await viewer.control_plane.bulk_actions(viewer.seen, references, viewer.source)
 
 
 def _within(found: Mapping[str, V], place: str, seen: Collection[str]) -> dict[str, V]:

@@ -16,5 +16,12 @@ class ForbiddenError(ResolverError):
         super().__init__(f"the credential does not allow to {action} {what}")
 
 
+class AbsentError(ResolverError):
+    """There is no such thing that the viewer may see: all databases that could hold it were asked."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} not found")
+
+
 class BadInputError(ResolverError):
     """An argument makes no sense."""

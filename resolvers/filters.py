@@ -21,16 +21,17 @@ NOWHERE = "-"
 Texts = Sequence[str] | None
 
 
-def time_range(period: str | None = None, since: datetime | None = None, until: datetime | None = None) -> TimeRange:
+def time_range(lasting: str | None = None, since: datetime | None = None, until: datetime | None = None) -> TimeRange:
     """Return a range of times. Raises `BadInputError` for one that is empty or said in two ways."""
-    if period is not None and (since is not None or until is not None):
+    if lasting is not None and (since is not None or until is not None):
         raise BadInputError("give a period, or from and to, not both")
     if since is not None and until is not None and since > until:
         raise BadInputError("from is later than to")
-    return TimeRange(None if period is None else _period(period), since, until)
+    return TimeRange(None if lasting is None else period(lasting), since, until)
 
 
-def _period(text: str) -> timedelta:
+def period(text: str) -> timedelta:
+    """Return how long a period is. Raises `BadInputError`."""
     match = PERIOD.fullmatch(text)
     if match is None:
         raise BadInputError("a period is a number and one of s, m, h, d, w: 30m, 7d")
@@ -63,17 +64,17 @@ async def run_filter(  # noqa: PLR0913  one for each field of the contract
         stored = seen if stored is None else tuple(raw for raw in seen if raw in stored)
     return RunFilter(
         raw_status=stored,
-        task_identifier=_values("taskIdentifier", task_identifier),
-        version=_values("version", version),
-        tags=_values("tags", tags),
+        task_identifier=values("taskIdentifier", task_identifier),
+        version=values("version", version),
+        tags=values("tags", tags),
         created_at=created_at or TimeRange(),
         batch_id=_key("batch", batch),
         schedule_id=None if schedule is None else await _schedule(viewer, schedule),
         is_test=is_test,
         root_only=bool(root_only),
-        run_ids=_values("runIds", run_ids),
-        queue=_values("queue", queue),
-        region=_values("region", region),
+        run_ids=values("runIds", run_ids),
+        queue=values("queue", queue),
+        region=values("region", region),
         machine=_machines(_labels("machine", machine)),
         bulk_action_id=_key("bulk", bulk_action),
     )
@@ -97,7 +98,7 @@ def token_filter(
         _id(id_),
         _labels("status", status),
         text("idempotencyKey", idempotency_key),
-        _values("tags", tags),
+        values("tags", tags),
         created_at or TimeRange(),
     )
 
@@ -112,11 +113,12 @@ def _labels(name: str, labels: Texts) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(labels))
 
 
-def _values(name: str, values: Texts) -> tuple[str, ...] | None:
-    if values is None:
+def values(name: str, given: Texts) -> tuple[str, ...] | None:
+    """Return texts that Postgres can be asked for, if any are given. Raises `BadInputError`."""
+    if given is None:
         return None
-    _refuse_many(name, values)
-    return tuple(valid for value in values if (valid := text(name, value)) is not None)
+    _refuse_many(name, given)
+    return tuple(valid for value in given if (valid := text(name, value)) is not None)
 
 
 def _refuse_many(name: str, values: Sequence[str]) -> None:

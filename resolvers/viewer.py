@@ -30,6 +30,7 @@ class Viewer:
         self.router = federation.router
         self.control_plane = federation.control_plane
         self.credentials = federation.credentials
+        self.live = federation.live
         self._writing = federation.writing
         self.scope, self.origin = scope, origin
         self.source = ReadFrom.REPLICA
@@ -94,4 +95,8 @@ class Viewer:
     def wrote(self) -> None:
         """Read from primaries from now on, with fresh loaders: whatever was loaded may be old."""
         self.source = ReadFrom.PRIMARY
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of what was loaded. Loaders know their viewer: it would be kept until garbage is collected."""
         self._loaders = {}

@@ -1,9 +1,12 @@
 """The schema itself, put together once per process."""
 
+from typing import Any
+
 import strawberry
 from graphql import GraphQLError
 from strawberry.extensions import MaxTokensLimiter, ParserCache
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.schema import StreamResult
 from strawberry.types import ExecutionContext
 
 from schema.declare import bind
@@ -12,6 +15,8 @@ from schema.limits import DOCUMENTS, Admission
 from schema.mutation import Mutation
 from schema.query import Query
 from schema.scalars import SCALARS
+from schema.streams import StreamingExecutor, until_the_end
+from schema.subscription import Subscription
 from schema.user_error import CONCRETE
 
 TOKENS = 2_000
@@ -26,10 +31,16 @@ class Schema(strawberry.Schema):
         del execution_context
         errors[:] = [public(error) for error in errors]
 
+    async def stream(self, *arguments: Any, **options: Any) -> StreamResult:  # noqa: ANN401  passed on as they are
+        """Execute an operation and stream its results. The last one is a `PreExecutionError` if it broke."""
+        return until_the_end(await super().stream(*arguments, **options))
+
 
 schema = Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
+    execution_context_class=StreamingExecutor,
     types=CONCRETE,
     config=StrawberryConfig(scalar_map=SCALARS, sort_schema=True),
     extensions=[

@@ -33,6 +33,8 @@ def serve(
     ] = None,
     runs: Runs = 20_000,
     seed: Seed = 1,
+    *,
+    live: Annotated[bool, typer.Option(help="Keep demo runs moving, for there to be something to watch.")] = False,
 ) -> None:
     """Serve the databases that the environment names; without any, two embedded ones with demo data."""
     from store.settings import load_settings
@@ -40,7 +42,7 @@ def serve(
     settings = _expecting(load_settings)  # before anything that takes long to import
     from schema.serve import serve as run
 
-    _run(run(settings, host, port, runs, seed))
+    _run(run(settings, host, port, runs, seed, live=live))
 
 
 @app.command()

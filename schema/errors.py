@@ -6,9 +6,11 @@ from typing import Any
 
 import structlog
 from graphql import GraphQLError
+from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import SchemaExtension
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
-from resolvers.errors import BadInputError, ForbiddenError, UnauthenticatedError
+from resolvers.errors import AbsentError, BadInputError, ForbiddenError, UnauthenticatedError
 from store.errors import (
     BadCursorError,
     DanglingReferenceError,
@@ -25,6 +27,7 @@ LONGEST_SENTENCE = 280
 CODES: dict[type[Exception], str] = {
     UnauthenticatedError: "UNAUTHENTICATED",
     ForbiddenError: "FORBIDDEN",
+    AbsentError: "NOT_FOUND",
     BadInputError: "BAD_USER_INPUT",
     BadCursorError: "BAD_CURSOR",
     DanglingReferenceError: "NOT_FOUND",
@@ -34,6 +37,17 @@ CODES: dict[type[Exception], str] = {
     ReadOnlyError: "READ_ONLY",
 }
 """Exception -> public code. Any other exception is masked."""
+
+
+UNEXECUTED = (
+    GraphQLError,
+    ValueError,
+    MissingQueryError,
+    CannotGetOperationTypeError,
+    InvalidOperationTypeError,
+    type(None),
+)
+"""What may have caused an error without a path if the caller made it."""
 
 
 def extensions_of(error: Exception) -> dict[str, Any] | None:
@@ -54,7 +68,7 @@ def public(error: GraphQLError) -> GraphQLError:
     cause = error.original_error
     if cause is None and "code" in (error.extensions or {}):
         return error
-    if error.path is None and isinstance(cause, GraphQLError | ValueError | None):
+    if error.path is None and isinstance(cause, UNEXECUTED):
         # Without a path nothing was executed: the document or its variables are wrong. Python's own sentences of values
         # that it can't read (a number of 5,000 digits) are not for clients.
         sentence = "the document holds a value that cannot be read" if isinstance(cause, ValueError) else error.message
@@ -63,6 +77,11 @@ def public(error: GraphQLError) -> GraphQLError:
     if extensions is None:
         return _like(error, *masked(cause or error, error.path))
     return _like(error, str(cause), extensions)
+
+
+def ended(error: Exception) -> GraphQLError:
+    """Return, as clients may see it, what an operation ended with that strawberry did not make a result of."""
+    return public(error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error))
 
 
 def short(sentence: str) -> str:

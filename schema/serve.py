@@ -12,12 +12,16 @@ from typing import cast
 
 import typer
 import uvicorn
+from pydantic import SecretStr
 
 from schema.app import create_app
 from schema.commands import configure_logs, errors, opened, planted
 from schema.http.graphiql import GraphiQLConfig
+from schema.http.streams import StreamLimits, Streams
+from schema.http.wire import server_config
 from schema.tour import page, two_runs
 from store.demo import Demo, find_demo
+from store.demo.life import Life
 from store.errors import ConfigurationError
 from store.federation import Federation, create_engine
 from store.home import default_home
@@ -31,6 +35,7 @@ class Server(uvicorn.Server):
     """Uvicorn, stopped by us: its own handlers would raise the signal again before the databases are closed."""
 
     greeting = ""
+    streams: Streams | None = None
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -42,8 +47,16 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         typer.echo(self.greeting)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End streams, which would never end by themselves, then the rest."""
+        if self.streams is not None:
+            self.streams.close()
+        await super().shutdown(sockets)
 
-async def serve(settings: Settings, host: str | None, port: int | None, runs: int, seed: int) -> None:
+
+async def serve(  # noqa: PLR0913  what the command line may say
+    settings: Settings, host: str | None, port: int | None, runs: int, seed: int, *, live: bool
+) -> None:
     """Serve until a signal comes. Raises `ConfigurationError` for what is wrong before that."""
     configure_logs()
     host = host or settings.runatlas_host
@@ -52,16 +65,17 @@ async def serve(settings: Settings, host: str | None, port: int | None, runs: in
         listener = stack.enter_context(_listen(host, settings.runatlas_port if port is None else port))
         topology, demo = await _topology(stack, settings, runs, seed)
         federation = await stack.enter_async_context(opened(topology, settings))
+        await stack.enter_async_context(federation.live.listening(_revealed(settings.runatlas_redis_url)))
         await stack.enter_async_context(_swept(federation))
+        if live:
+            await stack.enter_async_context(_living(federation, demo))
         url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         server.greeting = _greeting(url, topology, demo)
-        server.config = uvicorn.Config(
-            create_app(federation, page(demo) if demo else GraphiQLConfig(), settings.api_origin, _secret(settings)),
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=10,
-            server_header=False,
+        opens_with = page(demo) if demo else GraphiQLConfig()
+        app = create_app(
+            federation, opens_with, settings.api_origin, _revealed(settings.session_secret), _limits(settings)
         )
+        server.streams, server.config = app.state.streams, server_config(app)
         gc.collect()
         gc.freeze()  # what lives as long as we do is not looked through again and again
         gc.set_threshold(50_000, 20, 20)  # nor is a large body, for every 700 values that are read of it
@@ -100,6 +114,28 @@ async def _swept(federation: Federation) -> AsyncIterator[None]:
 
 LAST_ROUND = 5.0
 """In seconds."""
+
+
+@asynccontextmanager
+async def _living(federation: Federation, demo: Demo | None) -> AsyncIterator[None]:
+    """Keep runs of the demo moving until the block ends. Raises `ConfigurationError` for databases of somebody else."""
+    if demo is None or federation.writing is None:
+        raise ConfigurationError(
+            "--live writes into the demo, and these databases have none of ours",
+            "leave it out, or unset the URLs and RUNATLAS_WRITES to serve the demo",
+        )
+    environment = await federation.credentials.environment_by_api_key(demo.api_key)
+    if environment is None:
+        raise ConfigurationError(
+            "--live writes into the demo's environment, which is gone", "set RUNATLAS_HOME to another directory"
+        )
+    stop = asyncio.Event()
+    living = asyncio.create_task(Life(federation.router, federation.writing, environment).run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await living
 
 
 def _stopped_by_signals() -> Server:
@@ -160,5 +196,12 @@ def _shown(database: DatabaseUrl, demo: Demo | None) -> str:
     return database.place if demo is None else database.dsn
 
 
-def _secret(settings: Settings) -> str | None:
-    return None if settings.session_secret is None else settings.session_secret.get_secret_value()
+def _limits(settings: Settings) -> StreamLimits:
+    return StreamLimits(
+        sockets_per_credential=settings.runatlas_sockets_per_credential,
+        streams_per_credential=settings.runatlas_streams_per_credential,
+    )
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()

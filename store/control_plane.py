@@ -11,7 +11,18 @@ from sqlalchemy import ColumnElement, FromClause, Row, Select, and_, any_, func,
 
 from store.memory import Memory
 from store.pages import Feed, Page, Window, merge
-from store.queries import Friendly, Identified, bytewise, cut, each, is_one_of, rows_of_each, text_array
+from store.queries import (
+    Friendly,
+    Identified,
+    Scope,
+    by_reference,
+    bytewise,
+    cut,
+    each,
+    is_one_of,
+    rows_of_each,
+    text_array,
+)
 from store.records import (
     BulkActionRecord,
     DeploymentRecord,
@@ -76,7 +87,7 @@ _PROJECTS = (
 )
 _ORGANIZATIONS = select(*columns(organization, OrganizationRecord._fields)).where(organization.c.deleted_at.is_(None))
 USERS = select(*columns(user, UserRecord._fields, chosen_name=user.c.display_name))
-_BULK_ACTION = columns(bulk_action, BulkActionRecord._fields)
+_BULK_ACTIONS = select(*columns(bulk_action, BulkActionRecord._fields))
 
 
 class ControlPlane:
@@ -238,17 +249,20 @@ class ControlPlane:
         statement = select(*columns(schedule, ScheduleRecord._fields)).where(is_one_of(references, schedule))
         return _by_reference(await ask(self.replica, statement, ScheduleRecord._make))
 
-    async def bulk_actions(self, references: Collection[str], source: ReadFrom) -> dict[str, BulkActionRecord]:
+    async def bulk_actions(
+        self, scope: Scope, references: Collection[str], source: ReadFrom
+    ) -> dict[str, BulkActionRecord]:
         """Return bulk actions, by friendly id (``bulk_...``) and by primary key."""
-        statement = select(*_BULK_ACTION).where(is_one_of(references, bulk_action))
-        return _by_reference(await ask(self._database(source), statement, BulkActionRecord._make))
+        return await self._database(source).read(
+            lambda connection: bulk_actions_by_reference(connection, scope, references), CONTROL_PLANE
+        )
 
     async def bulk_actions_by_environment(
         self, feeds: Mapping[str, Feed], window: Window, source: ReadFrom
     ) -> dict[str, Page[BulkActionRecord]]:
         """Return a page of each environment's bulk actions, newest first, by the environment's id."""
         parent = each(feeds)
-        statement = select(*_BULK_ACTION).where(bulk_action.c.environment_id == parent.c.id)
+        statement = _BULK_ACTIONS.where(bulk_action.c.environment_id == parent.c.id)
         statement = cut(statement, window, bulk_action.c.created_at, bulk_action.c.id)
         found = await self._of_each(parent, statement, BulkActionRecord._make, source)
         return {id_: merge(feed, window, [found.get(id_, [])], []) for id_, feed in feeds.items()}
@@ -294,6 +308,13 @@ class ControlPlane:
 
     def _database(self, source: ReadFrom) -> Database:
         return self.primary if source is ReadFrom.PRIMARY else self.replica
+
+
+async def bulk_actions_by_reference(
+    connection: ReadConnection, scope: Scope, references: Collection[str]
+) -> dict[str, BulkActionRecord]:
+    """Return bulk actions, keyed by friendly id (``bulk_...``) and by primary key."""
+    return await by_reference(connection, _BULK_ACTIONS, bulk_action, BulkActionRecord._make, references, scope)
 
 
 async def ask(database: Database, statement: Select[Any], make: Callable[[Row[Any]], T]) -> list[T]:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 import asyncpg
@@ -15,9 +16,12 @@ from sqlalchemy import Table, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from store.control_plane import ControlPlane
+from store.control_plane import CONTROL_PLANE, ControlPlane
 from store.credentials import Credentials
 from store.errors import ConfigurationError
+from store.live import Live
+from store.live.wakeups import Listener
+from store.live.watcher import Watcher
 from store.metrics import Metrics
 from store.migrations import made_by_us
 from store.residency import LEGACY
@@ -31,6 +35,9 @@ from store.urls import DatabaseUrl
 from store.writing import LOCKS, Writing
 
 T = TypeVar("T")
+WATCHING = 2
+"""Connections to each database that are kept for watching it."""
+
 Writes: TypeAlias = Literal["postgres", "off"]
 """What mutations do: write to the databases, or refuse."""
 
@@ -50,6 +57,8 @@ class Federation:
     router: Router
     control_plane: ControlPlane
     credentials: Credentials
+    live: Live
+    """What tells of changes."""
     writing: Writing | None = None
     """What writes; None where these databases have another master."""
     metrics: Metrics = field(default_factory=Metrics)
@@ -94,13 +103,34 @@ async def open_federation(  # noqa: PLR0913  what a deployment may say
         if writes == "postgres" or (writes is None and await _are_ours([control_plane, *shards])):
             locks = await pools.locks(topology.control_plane.primary)
             writing = Writing.over(router, places, locks, mint or MintSettings(), metrics)
-        yield Federation(
-            router,
-            places,
-            Credentials(control_plane.primary, has_additional_keys=await _has(control_plane.primary, additional_key)),
-            writing,
-            metrics,
+        credentials = Credentials(
+            control_plane.primary, has_additional_keys=await _has(control_plane.primary, additional_key)
         )
+        live = _live(pools, topology, router, control_plane.primary, metrics)
+        try:
+            yield Federation(router, places, credentials, live, writing, metrics)
+        finally:
+            await live.close()
+
+
+def _live(pools: "_Pools", topology: Topology, router: Router, control_plane: Database, metrics: Metrics) -> Live:
+    """Return what watches every database, over connections of its own: no request has to wait for it, or it for them.
+
+    Whatever this process writes is looked at soon after.
+    """
+    urls: dict[str, DatabaseUrl] = {spec.key: spec.access.primary for spec in topology.shards}
+    urls[CONTROL_PLANE] = topology.control_plane.primary
+    primaries: dict[str, Database] = {key: shard.primary for key, shard in router.shards.items()}
+    primaries[CONTROL_PLANE] = control_plane
+    watchers = {
+        role: Watcher(role, rank, pools.spare(urls[role]), metrics)
+        for rank, role in enumerate((CONTROL_PLANE, *router.residency.precedence))
+    }
+    listeners = {role: Listener(urls[role], watcher.database, role, watcher.wake) for role, watcher in watchers.items()}
+    live = Live(watchers, listeners, router.residency, metrics)
+    for role, primary in primaries.items():
+        primary.written.append(partial(live.wrote, role))
+    return live
 
 
 async def _are_ours(pairs: Iterable["_Pair"]) -> bool:
@@ -170,6 +200,12 @@ class _Pools:
     async def locks(self, url: DatabaseUrl) -> Database:
         """Open a database once more, with few connections that are held for long."""
         engine = await self._engines.enter_async_context(usable(replace(url, pool_size=LOCKS)))
+        return Database(engine, self._deadline, through_pooler=url.through_pooler)
+
+    def spare(self, url: DatabaseUrl) -> Database:
+        """Return a database that was opened once more, for what must not wait for others. Connects when it is asked."""
+        engine = create_engine(replace(url, pool_size=WATCHING))
+        self._engines.push_async_callback(engine.dispose)
         return Database(engine, self._deadline, through_pooler=url.through_pooler)
 
     async def _open(self, url: DatabaseUrl, tables: Collection[Table]) -> tuple[Identity, Database]:

@@ -69,6 +69,13 @@ class Settings(BaseSettings):
     runatlas_writes: Literal["postgres", "off"] | None = Field(
         None, description="Whether mutations write; unset, only to databases that runatlas made."
     )
+    runatlas_redis_url: SecretStr | None = Field(
+        None, description="Tells other processes of writes at once; without it they see them within a second."
+    )
+    runatlas_sockets_per_credential: int = Field(1_000, ge=1, description="How many sockets one credential may hold.")
+    runatlas_streams_per_credential: int = Field(
+        1_000, ge=1, description="How many operations may run over one credential's sockets and streams."
+    )
     runatlas_shard_deadline_ms: int = Field(5_000, ge=1, description="How long one query on one database may take.")
 
     @property

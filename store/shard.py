@@ -106,6 +106,8 @@ class Database:
     healthy: bool = True
     """Whether the last query was answered, or none was asked yet."""
     checked_at: datetime | None = None
+    written: list[Callable[[], None]] = field(default_factory=list)
+    """Who is told of every write that was committed."""
     abandoned: set["asyncio.Future[Any]"] = field(default_factory=set)
     """Queries that nobody waits for any more, and that have not ended."""
 
@@ -263,7 +265,9 @@ class Database:
             except Exception as error:
                 log.warning("a commit failed", role=role, error=type(error).__name__)
                 raise OutcomeUnknownError(role) from error
-            return answer
+        for tell in self.written:
+            tell()
+        return answer
 
     @asynccontextmanager
     async def _connected(self, role: str, *, autocommit: bool) -> AsyncIterator[AsyncConnection]:

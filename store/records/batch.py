@@ -36,6 +36,11 @@ class BatchRecord(NamedTuple):
         return self.status not in ("PENDING", "PROCESSING")
 
     @property
+    def is_final(self) -> bool:
+        """Its status will not change again."""
+        return self.has_finished
+
+    @property
     def finished_at(self) -> datetime | None:
         """When it completed, or when it last changed, if it has finished without saying when."""
         return self.completed_at or (self.updated_at if self.has_finished else None)

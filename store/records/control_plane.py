@@ -152,6 +152,12 @@ class BulkActionRecord(NamedTuple):
     success_count: int
     failure_count: int
     created_at: datetime
+    updated_at: datetime
     completed_at: datetime | None
     params: object
     user_id: str | None
+
+    @property
+    def is_final(self) -> bool:
+        """It is done, or was stopped."""
+        return self.status in ("COMPLETED", "ABORTED")

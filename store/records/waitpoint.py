@@ -23,6 +23,7 @@ class WaitpointRecord(NamedTuple):
     timeout_at: datetime | None
     completed_at: datetime | None
     created_at: datetime
+    updated_at: datetime
     stored_tags: list[str] | None
     output_is_error: bool
 
@@ -34,6 +35,11 @@ class WaitpointRecord(NamedTuple):
         if self.raw_status != "COMPLETED":
             return UNKNOWN
         return "TIMED_OUT" if self.output_is_error else "COMPLETED"
+
+    @property
+    def is_final(self) -> bool:
+        """It is complete."""
+        return self.raw_status == "COMPLETED"
 
     @property
     def idempotency_key(self) -> str | None:

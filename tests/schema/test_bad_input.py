@@ -1144,11 +1144,12 @@ def arguments() -> dict[str, bool]:
     """Return every argument of a query, every field of an input too, and whether a bad value of its type exists.
 
     One of such a type gets as far as our code, and must: a boolean or an enum is refused before. Mutations are judged
-    by what they leave behind, in `test_bad_writes.py`.
+    by what they leave behind, in `test_bad_writes.py`, and subscriptions in `test_subscriptions.py`.
     """
     found = {}
+    elsewhere = (CORE.mutation_type, CORE.subscription_type)
     for kind in CORE.type_map.values():
-        if isinstance(kind, GraphQLObjectType) and not is_introspection_type(kind) and kind is not CORE.mutation_type:
+        if isinstance(kind, GraphQLObjectType) and not is_introspection_type(kind) and kind not in elsewhere:
             for name, field in kind.fields.items():
                 for spot in spots(field):
                     free = spot.is_list or spot.named.name in ("ID", "String", "Int", "DateTime")

@@ -241,7 +241,7 @@ async def test_bulk_actions_may_be_old_on_a_replica_and_never_are_on_a_primary(l
     for it, seen in ((before, True), (after, source is ReadFrom.PRIMARY)):
         listed = await nodes(control_plane.bulk_actions_by_environment(feeds(it, it.of), WINDOW, source))
         assert bool(listed) is seen
-        assert bool(await control_plane.bulk_actions([it.bulk], source)) is seen
+        assert bool(await control_plane.bulk_actions([it.of], [it.bulk], source)) is seen
 
 
 async def test_after_a_write_a_viewer_reads_primaries(lagging: Any) -> None:

@@ -15,13 +15,16 @@
     const socket = new URL(endpoint);
     socket.protocol = endpoint.protocol === "https:" ? "wss:" : "ws:";
 
+    const headers = config.defaultHeaders ? JSON.parse(config.defaultHeaders) : {};
+
     const properties = {
       // The schema is fetched before the headers editor exists, so the given headers go with every request; a tab's
-      // own headers win over them.
+      // own headers win over them. A browser cannot send headers with a socket: they are its first message.
       fetcher: GraphiQL.createFetcher({
         url: endpoint.href,
         subscriptionUrl: socket.href,
-        headers: config.defaultHeaders ? JSON.parse(config.defaultHeaders) : {},
+        wsConnectionParams: headers,
+        headers,
       }),
       storage,
       defaultTabs: config.tabs.length ? config.tabs : undefined,

@@ -1,0 +1,1 @@
+"""Measurements. Each starts what it needs on loopback, and ends it."""
