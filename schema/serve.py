@@ -71,7 +71,7 @@ async def serve(  # noqa: PLR0913  what the command line may say
             await stack.enter_async_context(_living(federation, demo))
         url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         server.greeting = _greeting(url, topology, demo)
-        opens_with = page(demo) if demo else GraphiQLConfig()
+        opens_with = page(demo, live=live) if demo else GraphiQLConfig()
         app = create_app(
             federation, opens_with, settings.api_origin, _revealed(settings.session_secret), _limits(settings)
         )

@@ -1,4 +1,4 @@
-"""What the demo shows first: what crosses databases, read and written."""
+"""What the demo shows first: what crosses databases, read, written and told of."""
 
 from schema.http.graphiql import GraphiQLConfig, Tab
 from store.demo import Demo
@@ -27,8 +27,25 @@ query TwoDatabases {{
 """
 
 
-def page(demo: Demo) -> GraphiQLConfig:
-    """Return GraphiQL with the demo's credentials, and an operation in each tab."""
+def changes(demo: Demo, *, live: bool) -> str:
+    """Return a subscription that has something to tell: of what lives, or else of a run that waits."""
+    if live:
+        return """\
+# Run it and leave it running: whatever has the tag is told of as it changes, whichever database it is in.
+subscription Changes {
+  runsUpdated(tags: ["live"]) { id status taskIdentifier updatedAt metadata blockedBy { waitpoint { id status } } }
+}
+"""
+    return f"""\
+# Run it and leave it running, and complete the run's token in another window, with the tab before this one.
+subscription Changes {{
+  runUpdated(id: "{demo.new_run}") {{ id status updatedAt blockedBy {{ waitpoint {{ id status }} }} }}
+}}
+"""
+
+
+def page(demo: Demo, *, live: bool = False) -> GraphiQLConfig:
+    """Return GraphiQL with the demo's credentials, and an operation in each tab; `live` says that the demo lives."""
     token = f"""\
 # One token, and the runs of every database that wait for it.
 query AcrossTheSeam {{
@@ -82,6 +99,6 @@ query Navigation {
 """
     member = (Tab(places, headers={"Authorization": f"Bearer {demo.access_token}"}),) if demo.access_token else ()
     return GraphiQLConfig(
-        tabs=(Tab(two_runs(demo)), Tab(token), Tab(complete), Tab(runs), *member),
+        tabs=(Tab(two_runs(demo)), Tab(token), Tab(complete), Tab(changes(demo, live=live)), Tab(runs), *member),
         default_headers={"Authorization": f"Bearer {demo.api_key}"},
     )

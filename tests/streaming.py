@@ -12,12 +12,14 @@ import httpx
 import strawberry
 from fastapi import FastAPI, Request
 from fastapi.requests import HTTPConnection
+from strawberry.types.execution import PreExecutionError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin, Subprotocol
 
 from resolvers.auth import Asker, Authenticator, Presented
 from schema.api import Schema
+from schema.api import schema as real_schema
 from schema.context import Context
 from schema.http.credentials import of_request
 from schema.http.endpoint import Endpoint
@@ -227,3 +229,67 @@ async def until(fact: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not fact():  # noqa: ASYNC110  facts of the server's own have no events
             await asyncio.sleep(0.005)
+
+
+class Stream:
+    """A subscription, and what it has told so far."""
+
+    def __init__(self, results: Any) -> None:
+        self._results = results
+        self.events: list[dict[str, Any]] = []
+        self.times: list[float] = []
+        self.extensions: Any = None
+
+    async def next(self) -> dict[str, Any]:
+        """Return the object of the next event."""
+        async with asyncio.timeout(PATIENCE):
+            result = await anext(self._results)
+        assert not isinstance(result, PreExecutionError), result.errors
+        assert not result.errors, result.errors
+        ((_, found),) = result.data.items()
+        self.events.append(found)
+        self.times.append(asyncio.get_running_loop().time())
+        self.extensions = result.extensions
+        return dict(found)
+
+    async def until(self, **fields: Any) -> dict[str, Any]:
+        """Return the first event from here on that has such fields."""
+        while not fields.items() <= (found := await self.next()).items():
+            pass
+        return found
+
+    async def end(self) -> list[dict[str, Any]]:
+        """Read to the end, which is a good one, and return all events."""
+        try:
+            while True:
+                await self.next()
+        except StopAsyncIteration:
+            return self.events
+
+    async def broken(self) -> dict[str, Any]:
+        """Read on until the stream breaks, and return why: the sentence is under `message`."""
+        async with asyncio.timeout(PATIENCE):
+            async for result in self._results:
+                if isinstance(result, PreExecutionError):
+                    assert result.errors
+                    (error,) = result.errors
+                    assert [one async for one in self._results] == []
+                    return {"message": error.message, **(error.extensions or {})}
+        raise AssertionError("the stream ended well")
+
+
+@asynccontextmanager
+async def subscribed(
+    federation: FederationUnderTest,
+    document: str,
+    credential: str | None = None,
+    authenticator: Authenticator | None = None,
+    **variables: Any,
+) -> AsyncIterator[Stream]:
+    authenticator = authenticator or Authenticator(federation.federation)
+    asker = Asker(authenticator, Presented((f"Bearer {credential or federation.tenant.api_key}",)))
+    results = await real_schema.stream(document, variables, Context(await asker.viewer(), asker))
+    try:
+        yield Stream(results)
+    finally:
+        await results.aclose()

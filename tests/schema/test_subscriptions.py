@@ -4,8 +4,6 @@ import asyncio
 import gc
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,87 +13,15 @@ from strawberry.types.execution import PreExecutionError
 from structlog.testing import capture_logs
 
 from resolvers import auth, live
-from resolvers.auth import Asker, Authenticator, Presented
-from schema.api import schema
-from schema.context import Context
+from resolvers.auth import Authenticator
 from store import ids
 from store.control_plane import CONTROL_PLANE
 from store.embedded import Cluster
-from store.residency import LEGACY, NEW
+from store.residency import LEGACY, NEW, ShardKey
 from tests.conftest import over_shards
 from tests.federation import FederationUnderTest, Tenant, plant_tenant, public_token
 from tests.schema.test_bad_input import HOSTILE, PERIODS, look_alikes, torn
-from tests.streaming import until
-
-PATIENCE = 20.0
-"""How long a test waits for an event, in seconds."""
-
-DOCUMENTS = Path(__file__).parents[1] / "clients" / "dashboard" / "1"
-
-
-class Stream:
-    """A subscription, and what it has told so far."""
-
-    def __init__(self, results: Any) -> None:
-        self._results = results
-        self.events: list[dict[str, Any]] = []
-        self.times: list[float] = []
-        self.extensions: Any = None
-
-    async def next(self) -> dict[str, Any]:
-        """Return the object of the next event."""
-        async with asyncio.timeout(PATIENCE):
-            result = await anext(self._results)
-        assert not isinstance(result, PreExecutionError), result.errors
-        assert not result.errors, result.errors
-        ((_, found),) = result.data.items()
-        self.events.append(found)
-        self.times.append(asyncio.get_running_loop().time())
-        self.extensions = result.extensions
-        return dict(found)
-
-    async def until(self, **fields: Any) -> dict[str, Any]:
-        """Return the first event from here on that has such fields."""
-        while not fields.items() <= (found := await self.next()).items():
-            pass
-        return found
-
-    async def end(self) -> list[dict[str, Any]]:
-        """Read to the end, which is a good one, and return all events."""
-        try:
-            while True:
-                await self.next()
-        except StopAsyncIteration:
-            return self.events
-
-    async def broken(self) -> dict[str, Any]:
-        """Read on until the stream breaks, and return why: the sentence is under `message`."""
-        async with asyncio.timeout(PATIENCE):
-            async for result in self._results:
-                if isinstance(result, PreExecutionError):
-                    assert result.errors
-                    (error,) = result.errors
-                    assert [one async for one in self._results] == []
-                    return {"message": error.message, **(error.extensions or {})}
-        raise AssertionError("the stream ended well")
-
-
-@asynccontextmanager
-async def subscribed(
-    federation: FederationUnderTest,
-    document: str,
-    credential: str | None = None,
-    authenticator: Authenticator | None = None,
-    **variables: Any,
-) -> AsyncIterator[Stream]:
-    authenticator = authenticator or Authenticator(federation.federation)
-    asker = Asker(authenticator, Presented((f"Bearer {credential or federation.tenant.api_key}",)))
-    results = await schema.stream(document, variables, Context(await asker.viewer(), asker))
-    try:
-        yield Stream(results)
-    finally:
-        await results.aclose()
-
+from tests.streaming import PATIENCE, subscribed, until
 
 RUN = "subscription($id: ID!) { runUpdated(id: $id) { id status updatedAt tags } }"
 RUNS = "subscription($tags: [String!]) { runsUpdated(tags: $tags) { id status updatedAt batch { id } metadata } }"
@@ -130,6 +56,44 @@ async def test_a_run_is_told_of_from_its_state_to_its_end(federation: Federation
             events = await stream.end()
         assert [one["status"] for one in events] == ["QUEUED", "EXECUTING", "COMPLETED"]
         assert events[0].keys() == {"id", "status", "updatedAt", "tags"}
+
+
+CLIENT = Path(__file__).parents[1] / "clients" / "realtime" / "1"
+
+
+@pytest.mark.parametrize("shard", [LEGACY, NEW])
+async def test_the_first_version_of_a_realtime_client_is_answered(
+    federation: FederationUnderTest, shard: ShardKey
+) -> None:
+    batch = await federation.batch(shard, status="COMPLETED", completedCount=1)
+    run = await federation.run(
+        shard,
+        **today(runTags=["live"], metadata='{"step": 1}', status="COMPLETED_SUCCESSFULLY", attemptNumber=2),
+        batchId=batch,
+        usageDurationMs=7,
+    )
+    answers = {}
+    for name, variables in (
+        ("run_live", {"id": f"run_{run}"}),
+        ("tag_live", {"env": f"env_{federation.tenant.environment_id}", "tags": ["live"]}),
+        ("batch_live", {"id": f"batch_{batch}"}),
+    ):
+        document = (CLIENT / f"{name}.graphql").read_text("utf-8")
+        async with subscribed(federation, document, **variables) as stream:
+            answers[name] = await stream.next()
+
+    same = {"id": f"run_{run}", "status": "COMPLETED", "updatedAt": answers["run_live"]["updatedAt"]}
+    assert answers["run_live"] == {
+        **same,
+        "rawStatus": "COMPLETED_SUCCESSFULLY",
+        "finishedAt": None,
+        "metadata": {"step": 1},
+        "usage": {"durationMs": 7},
+        "attemptCount": 2,
+    }
+    assert answers["tag_live"] == {**same, "taskIdentifier": "hello", "tags": ["live"]}
+    of = {"id": f"batch_{batch}", "status": "COMPLETED", "completedCount": 1}
+    assert answers["batch_live"] == {**same, "batch": of}
 
 
 async def test_a_run_that_has_ended_is_told_of_once(federation: FederationUnderTest) -> None:
