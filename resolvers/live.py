@@ -22,7 +22,7 @@ from store.ids import can_exist
 from store.live.records import Watched
 from store.live.topics import Kind, OfBatch, One, Tagged
 from store.live.watch import Watch
-from store.records import BatchRecord
+from store.records import BatchRecord, RunRecord
 
 PACE = 0.25
 """Seconds between two events of one object, at least; of the states between them the last is told."""
@@ -147,13 +147,18 @@ async def tagged_runs(
             raise AbsentError("environment")
         viewer.need(Resource("runs"), Resource("tasks"), *(Resource("tags", tag) for tag in wanted))
 
+    def lacks(run: RunRecord) -> bool:
+        return not set(wanted) <= set(run.tags)
+
     admit(viewer)
     with viewer.live.watch(viewer.seen) as watch:
         watch.add(topic)
         async for viewer, changed in _Stream(asker, watch).updates(admit):
-            if changed:
+            # One that is followed since newer ones have pushed it out of the list may have lost a tag.
+            runs = [viewer.show(run) for run in changed if isinstance(run, RunRecord) and not lacks(run)]
+            if runs:
                 _degrade(viewer, watch.failures(topic))
-                yield Update(viewer, [viewer.show(record) for record in changed])
+                yield Update(viewer, runs)
 
 
 async def batch_runs(asker: Asker, id_: str) -> Updates:

@@ -8,13 +8,13 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any
 
-from graphql import ExecutionResult, Executor, GraphQLError
+from graphql import ExecutionResult, Executor
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.types.execution import PreExecutionError
 
 from resolvers.live import Updates
 from schema.context import Context
-from schema.errors import public
+from schema.errors import ended
 from store.shard import one_operation
 
 Execute = Callable[[Any], Any]
@@ -99,7 +99,6 @@ async def until_the_end(results: AsyncGenerator[Any, None]) -> AsyncGenerator[An
                 return
             yield result
     except Exception as error:  # noqa: BLE001  whatever breaks a stream is told as other errors are
-        failed = error if isinstance(error, GraphQLError) else GraphQLError("", original_error=error)
-        yield PreExecutionError(None, [public(failed)])
+        yield PreExecutionError(None, [ended(error)])
     finally:
         await results.aclose()

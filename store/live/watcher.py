@@ -22,7 +22,7 @@ from store.shard import Database, ReadConnection
 
 log = structlog.get_logger()
 
-TICK, IDLE, CALM = 0.25, 1.0, 1.25
+TICK, IDLE, CALM = 0.25, 0.75, 1.25
 """Seconds between two looks while rows change, the most of them while none does, and the growth from one to the other.
 """
 

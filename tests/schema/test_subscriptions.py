@@ -151,6 +151,21 @@ async def test_tagged_runs_of_all_shards_are_told_of_old_and_new(federation: Fed
     assert {one["id"] for one in stream.events} >= set(seen)
 
 
+async def test_a_run_that_loses_a_tag_is_told_of_no_longer(federation: FederationUnderTest) -> None:
+    change = 'UPDATE "TaskRun" SET "runTags" = $2, "updatedAt" = now() WHERE id = $1'
+    one, other = [await federation.run(NEW, **today(runTags=["a", "b"])) for _ in range(2)]
+    async with subscribed(federation, RUNS, tags=["a", "b"]) as stream:
+        assert {(await stream.next())["id"] for _ in range(2)} == {f"run_{one}", f"run_{other}"}
+        await federation.connections[NEW].execute(change, one, ["a"])
+        for status in ("DEQUEUED", "EXECUTING"):
+            await set_status(federation, NEW, one, status)
+            await set_status(federation, NEW, other, status)
+            await stream.until(id=f"run_{other}", status=status)
+        assert [told["status"] for told in stream.events if told["id"] == f"run_{one}"] == ["QUEUED"]
+        await federation.connections[NEW].execute(change, one, ["b", "a"])
+        await stream.until(id=f"run_{one}", status="EXECUTING")
+
+
 async def test_how_far_tagged_runs_reach_back_is_bounded(federation: FederationUnderTest) -> None:
     hours = {}
     for age in (0, 2, 23, 25, 24 * 8):
