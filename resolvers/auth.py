@@ -37,8 +37,11 @@ ISSUER, AUDIENCE = "https://id.trigger.dev", "https://api.trigger.dev"
 CLOCK_SECONDS = 10
 """By how much the clock of who signed a token may be ahead of ours."""
 
-TRUSTED = 15.0
+TRUSTED = 10.0
 """For how many seconds who was known stays so while the control plane does not answer."""
+
+PATIENCE = 0.25
+"""For how many seconds who is known waits for the control plane."""
 
 INVALID_KEY = "the secret key is not valid"
 INVALID_TOKEN = "the public access token is not valid"  # noqa: S105  a sentence
@@ -179,13 +182,15 @@ class Asker:
         While nobody can say who they are, they are who they were, for `TRUSTED` seconds.
         """
         clock = asyncio.get_running_loop().time
+        known = self._last[1] if self._last is not None and clock() - self._last[0] <= TRUSTED else None
         try:
-            viewer = await self._authenticator.viewer(self._presented, self._origin)
+            async with asyncio.timeout(None if known is None else PATIENCE):
+                viewer = await self._authenticator.viewer(self._presented, self._origin)
             self._last = clock(), viewer
-        except ShardError:
-            if self._last is None or clock() - self._last[0] > TRUSTED:
+        except (ShardError, TimeoutError):
+            if known is None:
                 raise
-            viewer = self._authenticator.again(self._last[1])
+            viewer = self._authenticator.again(known)
         viewer.wrote()
         return viewer
 

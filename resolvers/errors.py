@@ -23,5 +23,12 @@ class AbsentError(ResolverError):
         super().__init__(f"{what} not found")
 
 
+class BehindError(ResolverError):
+    """A stream was read too slowly: there was more to tell than is kept."""
+
+    def __init__(self) -> None:
+        super().__init__("the stream is read too slowly: subscribe again for the state as it is")
+
+
 class BadInputError(ResolverError):
     """An argument makes no sense."""

@@ -7,13 +7,13 @@ is told so within half a minute.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from datetime import timedelta
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from resolvers import batches, environments
 from resolvers.ability import Resource
 from resolvers.auth import Asker
-from resolvers.errors import AbsentError
+from resolvers.errors import AbsentError, BehindError
 from resolvers.filters import period, values
 from resolvers.summary import required
 from resolvers.viewer import Viewer
@@ -21,8 +21,10 @@ from store.errors import ShardError
 from store.ids import can_exist
 from store.live.records import Watched
 from store.live.topics import Kind, OfBatch, One, Tagged
+from store.live.versions import LOOKBACK
 from store.live.watch import Watch
 from store.records import BatchRecord, RunRecord
+from store.shard import one_operation
 
 PACE = 0.25
 """Seconds between two events of one object, at least; of the states between them the last is told."""
@@ -32,9 +34,6 @@ RECHECK = 10.0
 
 MOST_AT_ONCE = 100
 """Events that are loaded together."""
-
-LONGEST_LOOKBACK = timedelta(days=1)
-"""Of a list of tagged runs, as the platform has it (its ``realtimeClient.server.ts``)."""
 
 
 class Update(NamedTuple):
@@ -56,15 +55,21 @@ class _Stream:
         self._asker, self._watch = asker, watch
         self.patience = RECHECK
         """Seconds without a change after which there is an update all the same, without records."""
+        self.is_last = True
+        """Whether an update has the last of the changes that came together."""
 
     async def updates(self, admit: Admit) -> AsyncIterator[tuple[Viewer, list[Watched]]]:
         """Yield what has changed, at its pace, whenever something has."""
         while True:
+            if self._watch.is_behind:
+                raise BehindError
             changed = self._watch.drain()
             for start in range(0, max(1, len(changed)), MOST_AT_ONCE):
-                viewer = await self._asker.viewer()
+                with one_operation():  # a database that was late for one update need not be late for the next
+                    viewer = await self._asker.viewer()
                 admit(viewer)
                 self._watch.scope = viewer.seen
+                self.is_last = start + MOST_AT_ONCE >= len(changed)
                 yield viewer, changed[start : start + MOST_AT_ONCE]
             if changed:
                 await asyncio.sleep(PACE)
@@ -100,7 +105,7 @@ async def _one(asker: Asker, kind: Kind, prefix: str, id_: str, *, closes: bool)
         last: Watched | None = None
 
         def admit(viewer: Viewer) -> None:
-            if watch.is_gone(topic) or (last is not None and last.environment_id not in viewer.seen):
+            if last is not None and last.environment_id not in viewer.seen:
                 raise AbsentError(kind.value)
             required(viewer.show(last))
 
@@ -111,6 +116,8 @@ async def _one(asker: Asker, kind: Kind, prefix: str, id_: str, *, closes: bool)
                 yield Update(viewer, [record])
                 if closes and record.is_final:
                     return
+            if watch.is_gone(topic) and watch.is_empty:
+                raise AbsentError(kind.value)
 
 
 async def _found(watch: Watch, topic: One, prefix: str) -> None:
@@ -130,32 +137,33 @@ async def tagged_runs(
 ) -> Updates:
     """Tell of an environment's runs that have all of the tags, for ever: of those created since then, and new ones.
 
-    Of runs that were there, those that are not among the newest thousand are left out. Raises `AbsentError`,
-    `BadInputError` or `ForbiddenError`.
+    Of those that are there at a time, the newest thousand, and whatever has been told and has not ended. Raises
+    `AbsentError`, `BadInputError` or `ForbiddenError`.
     """
     viewer = await asker.viewer()
     wanted = tuple(sorted(set(values("tags", tags) or ())))
-    since = viewer.now - min(LONGEST_LOOKBACK if lookback is None else period(lookback), LONGEST_LOOKBACK)
+    since = viewer.now - min(LOOKBACK if lookback is None else period(lookback), LOOKBACK)
     environment = await environments.environment(viewer, environment_id, (None, None, None))
     if environment is None:
         raise AbsentError("environment")
-    # Whole minutes: who subscribes to the same within one of them has the same list.
-    topic = Tagged(environment.id, wanted, since.replace(second=0, microsecond=0))
+    topic = Tagged(environment.id, wanted)
 
     def admit(viewer: Viewer) -> None:
         if topic.environment_id not in viewer.seen:
             raise AbsentError("environment")
         viewer.need(Resource("runs"), Resource("tasks"), *(Resource("tags", tag) for tag in wanted))
 
-    def lacks(run: RunRecord) -> bool:
-        return not set(wanted) <= set(run.tags)
+    def belongs(run: Watched) -> bool:
+        """Tell whether a run is in the list: one that is followed may have lost a tag, or have moved."""
+        if not isinstance(run, RunRecord) or run.environment_id != topic.environment_id or run.created_at < since:
+            return False
+        return set(wanted) <= set(run.tags)
 
     admit(viewer)
     with viewer.live.watch(viewer.seen) as watch:
         watch.add(topic)
         async for viewer, changed in _Stream(asker, watch).updates(admit):
-            # One that is followed since newer ones have pushed it out of the list may have lost a tag.
-            runs = [viewer.show(run) for run in changed if isinstance(run, RunRecord) and not lacks(run)]
+            runs = [viewer.show(run) for run in changed if belongs(run)]
             if runs:
                 _degrade(viewer, watch.failures(topic))
                 yield Update(viewer, runs)
@@ -170,46 +178,75 @@ async def batch_runs(asker: Asker, id_: str) -> Updates:
     one = One(Kind.BATCH, id_)
     with viewer.live.watch(viewer.seen) as watch:
         await _found(watch, one, "batch")
-        batch = next(record for record in watch.drain() if isinstance(record, BatchRecord))
+        known = _Batch(watch, next(record for record in watch.drain() if isinstance(record, BatchRecord)))
 
         def admit(viewer: Viewer) -> None:
-            if watch.is_gone(one) or batch.environment_id not in viewer.seen:
+            if known.batch.environment_id not in viewer.seen:
                 raise AbsentError("batch")
-            required(viewer.show(batch))
+            required(viewer.show(known.batch))
 
         admit(viewer)
-        runs = await _members(viewer, watch, batch, None)
-        unfinished: set[str] = set()
-        stream, clock, finished_at = _Stream(asker, watch), asyncio.get_running_loop().time, None
+        await known.look_at_list(viewer)
+        stream = _Stream(asker, watch)
         async for viewer, changed in stream.updates(admit):
-            members = []
-            for record in changed:
-                if isinstance(record, BatchRecord):
-                    batch = record
-                    runs = await _members(viewer, watch, batch, runs)
-                else:
-                    members.append(viewer.show(record))
-                    (unfinished.discard if record.is_final else unfinished.add)(record.id)
+            members = known.members(changed)
+            if known.is_stale:
+                with suppress(ShardError):  # it is looked at again
+                    await known.look_at_list(viewer)
             if members:
-                _degrade(viewer, watch.failures(runs))
-                yield Update(viewer, members)
-            if batch.has_finished:
-                # What its runs wrote at the same time may have been read before that: all are looked at once more.
-                finished_at, stream.patience = finished_at or clock(), PACE
-                open_ = unfinished & watch.open(runs)  # without those that were deleted
-                if not open_ and watch.is_empty and watch.asked_at(runs) > finished_at:
-                    return
+                _degrade(viewer, watch.failures(known.runs))
+                yield Update(viewer, [viewer.show(member) for member in members])
+            if watch.is_gone(one) and watch.is_empty:
+                raise AbsentError("batch")
+            if stream.is_last and known.has_ended():
+                return
+            stream.patience = PACE if known.is_stale or known.batch.has_finished else RECHECK
 
 
-async def _members(viewer: Viewer, watch: Watch, batch: BatchRecord, known: OfBatch | None) -> OfBatch:
-    """Watch the runs of a batch, and those that it lists by now."""
-    listed = await viewer.load(batches.listed_runs, batch.id)
-    runs = OfBatch(batch.id, batch.environment_id, tuple(sorted(listed or ())))
-    if runs != known:
-        watch.add(runs)
-        if known is not None:
-            watch.remove(known)
-    return runs
+class _Batch:
+    """A batch that is watched, and what has been told of its runs."""
+
+    def __init__(self, watch: Watch, batch: BatchRecord) -> None:
+        self.batch = batch
+        self.runs = OfBatch(batch.id, batch.environment_id)
+        self.is_stale = True
+        """Whether the runs that the batch lists may be others than those that are watched."""
+        self._watch = watch
+        self._unfinished: set[str] = set()
+        self._finished_at: float | None = None
+        watch.add(self.runs)
+
+    def members(self, changed: Iterable[Watched]) -> list[Watched]:
+        """Return the runs among what has changed, and remember which have not ended."""
+        members = []
+        for record in changed:
+            if isinstance(record, BatchRecord):
+                self.batch, self.is_stale = record, True
+            elif record.environment_id == self.batch.environment_id:
+                members.append(record)
+                (self._unfinished.discard if record.is_final else self._unfinished.add)(record.id)
+        return members
+
+    async def look_at_list(self, viewer: Viewer) -> None:
+        """Watch the runs that the batch lists by now. Raises a shard's error."""
+        with one_operation():
+            listed = await viewer.load(batches.listed_runs, self.batch.id)
+        runs = OfBatch(self.batch.id, self.batch.environment_id, tuple(sorted(listed or ())))
+        if runs != self.runs:
+            self._watch.add(runs)
+            self._watch.remove(self.runs)
+            self.runs = runs
+        self.is_stale = False
+
+    def has_ended(self) -> bool:
+        """Tell whether the batch has finished, all its runs have ended, and all that was told."""
+        if not self.batch.has_finished or self.is_stale:
+            return False
+        if self._finished_at is None:
+            # What its runs wrote at the same time may have been read before that: all are looked at once more.
+            self._finished_at = asyncio.get_running_loop().time()
+        open_ = self._unfinished & self._watch.open(self.runs)  # without those that were deleted
+        return not open_ and self._watch.is_empty and self._watch.asked_at(self.runs) > self._finished_at
 
 
 def _degrade(viewer: Viewer, failures: Iterable[ShardError]) -> None:

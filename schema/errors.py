@@ -10,7 +10,7 @@ from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
-from resolvers.errors import AbsentError, BadInputError, ForbiddenError, UnauthenticatedError
+from resolvers.errors import AbsentError, BadInputError, BehindError, ForbiddenError, UnauthenticatedError
 from store.errors import (
     BadCursorError,
     DanglingReferenceError,
@@ -28,6 +28,7 @@ CODES: dict[type[Exception], str] = {
     UnauthenticatedError: "UNAUTHENTICATED",
     ForbiddenError: "FORBIDDEN",
     AbsentError: "NOT_FOUND",
+    BehindError: "RATE_LIMITED",
     BadInputError: "BAD_USER_INPUT",
     BadCursorError: "BAD_CURSOR",
     DanglingReferenceError: "NOT_FOUND",

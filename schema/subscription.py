@@ -66,7 +66,8 @@ class Subscription:
     )
     runs_updated: Run = _told(
         _runs,
-        description="The runs of an environment that have some tags: the newest thousand, and whatever is new. No end.",
+        description="The runs of an environment that have some tags: the newest thousand of a time, as they change. "
+        "It has no end.",
     )
     batch_runs_updated: Run = _told(
         _batch_runs, description="The runs of a batch, until it has finished and all of them have ended."

@@ -1,7 +1,6 @@
 """What can be watched: one row, the runs of a batch, or the runs of an environment that have tags."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum
 from typing import TypeAlias
 
@@ -34,11 +33,10 @@ class OfBatch:
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """The runs of an environment that have all of the tags and were created since a moment, naive UTC."""
+    """The runs of an environment that have all of the tags and were created in the last day."""
 
     environment_id: str
     tags: tuple[str, ...]
-    since: datetime
 
 
 Topic: TypeAlias = One | OfBatch | Tagged

@@ -1,22 +1,23 @@
-"""Which version each watched row has: one statement, however much is watched.
+"""Which version each watched row has: one statement, however many rows are watched.
 
 A version is the transaction that wrote the row (Postgres's ``xmin``). Every committed update gives a row another one,
 whoever made it and whatever times it wrote, and a row of a transaction that is open is not seen at all. So nothing is
 missed that commits late under an early time, as it would be by whoever remembers how far in time they have read.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
-    DateTime,
     FromClause,
     Select,
     Table,
     Text,
     any_,
+    bindparam,
     cast,
     literal_column,
     or_,
@@ -26,12 +27,19 @@ from sqlalchemy import (
 )
 
 from store.live.topics import Kind, OfBatch, One, Tagged, Topic
+from store.moments import now
 from store.queries import bytewise, each, text_array
 from store.shard import ReadConnection
 from store.tables import batch_task_run, bulk_action, task_run, waitpoint
 
 MOST_OF_BATCH, MOST_TAGGED = 5_000, 1_000
 """Most runs of a batch, and of a list of tagged ones: the newest."""
+
+LOOKBACK = timedelta(days=1)
+"""How far a list of tagged runs reaches back."""
+
+MOST_LISTS = 50
+"""Of one statement."""
 
 TABLES: Mapping[Kind, Table] = {
     Kind.RUN: task_run,
@@ -47,13 +55,15 @@ Versions = dict[str, str]
 async def versions(connection: ReadConnection, topics: Mapping[Topic, Collection[str]]) -> dict[Topic, Versions]:
     """Return the versions of the rows of topics that this database has; a topic without rows has none.
 
-    Each topic comes with the primary keys of runs that were among its rows, and are still to be followed.
+    Each topic comes with the primary keys of runs that were among its rows, and are still to be followed. Only for many
+    lists it takes more than one statement.
     """
     names = {topic.reference if isinstance(topic, One) else str(number): topic for number, topic in enumerate(topics)}
-    arms = [*_rows(topics), *_lists(names), *_followed(names, topics)]
+    arms = [*_rows(topics), *_batches(names), *_followed(names, topics), *_tagged(names)]
     found: dict[Topic, Versions] = {topic: {} for topic in topics}
-    for name, row_id, version in await connection.execute(union_all(*arms)):
-        found[names[name]][row_id] = version
+    for start in range(0, len(arms), MOST_LISTS):
+        for name, row_id, version in await connection.execute(union_all(*arms[start : start + MOST_LISTS])):
+            found[names[name]][row_id] = version
     return found
 
 
@@ -73,47 +83,40 @@ def _rows(topics: Iterable[Topic]) -> list[Select[Any]]:
     ]
 
 
-def _lists(names: Mapping[str, Topic]) -> list[Select[Any]]:
-    """Return a query for each shape of list: of batches that list runs or don't, narrowed by tags or not."""
+def _batches(names: Mapping[str, Topic]) -> Iterator[Select[Any]]:
+    """Yield the queries of batches: one for those that list runs of others, and one for those that do not."""
     batches: dict[bool, dict[str, OfBatch]] = {}
-    tagged: dict[bool, dict[str, Tagged]] = {}
     for name, topic in names.items():
         if isinstance(topic, OfBatch):
             batches.setdefault(bool(topic.listed), {})[name] = topic
-        elif isinstance(topic, Tagged):
-            tagged.setdefault(bool(topic.tags), {})[name] = topic
-    return [
-        *(_of_batches(some, lists=lists) for lists, some in batches.items()),
-        *(_tagged(some, has_tags=has_tags) for has_tags, some in tagged.items()),
-    ]
-
-
-def _of_batches(some: Mapping[str, OfBatch], *, lists: bool) -> Select[Any]:
     c = task_run.c
-    parent = each(
-        some,
-        [of.environment_id for of in some.values()],
-        [of.batch_id for of in some.values()],
-        [_array(of.listed) for of in some.values()],
-    )
-    own = c.batch_id == parent.c.more_2
-    if lists:
-        own = or_(own, c.friendly_id == any_(_texts(parent.c.more_3)))
-    return _newest(parent, own, most=MOST_OF_BATCH)
+    for lists, some in batches.items():
+        parent = each(
+            some,
+            [of.environment_id for of in some.values()],
+            [of.batch_id for of in some.values()],
+            [_array(of.listed) for of in some.values()],
+        )
+        own = c.batch_id == parent.c.more_2
+        if lists:
+            own = or_(own, c.friendly_id == any_(_texts(parent.c.more_3)))
+        yield _newest(parent, own, most=MOST_OF_BATCH)
 
 
-def _tagged(some: Mapping[str, Tagged], *, has_tags: bool) -> Select[Any]:
+def _tagged(names: Mapping[str, Topic]) -> Iterator[Select[Any]]:
+    """Yield the queries of tagged runs, each of its own.
+
+    One for several would be planned for tags that are not known: by the index over all tags of all environments.
+    """
+    since = now() - LOOKBACK
     c = task_run.c
-    parent = each(
-        some,
-        [of.environment_id for of in some.values()],
-        [of.since.isoformat() for of in some.values()],
-        [_array(of.tags) for of in some.values()],
-    )
-    conditions = [c.created_at >= cast(parent.c.more_2, DateTime)]
-    if has_tags:
-        conditions.append(c.run_tags.bool_op("@>")(_texts(parent.c.more_3)))
-    return _newest(parent, *conditions, most=MOST_TAGGED)
+    for name, topic in names.items():
+        if isinstance(topic, Tagged):
+            parent = each([name], [topic.environment_id], [_array(topic.tags)])
+            conditions = [c.created_at >= bindparam(None, since, type_=c.created_at.type)]
+            if topic.tags:
+                conditions.append(c.run_tags.bool_op("@>")(_texts(parent.c.more_2)))
+            yield _newest(parent, *conditions, most=MOST_TAGGED)
 
 
 def _array(texts: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
 """What one subscriber has still to be told: the latest state of each row that changed, and each row once.
 
-However slow a subscriber is, no more is kept for it than the rows that it watches.
+However slow a subscriber is, no more than so many rows are kept for it: it is told that it is behind.
 """
 
 import asyncio
@@ -15,8 +15,11 @@ from store.errors import ShardError
 from store.live.records import Watched
 from store.live.topics import Topic
 
-MOST_KNOWN = 10_000
+MOST_KNOWN = 2_000
 """Of how many rows it is remembered what was told last."""
+
+MOST_PENDING = 10_000
+"""Of rows that are still to be told."""
 
 
 class Home(Protocol):
@@ -54,15 +57,20 @@ class Watch:
     def __init__(self, scope: Collection[str], homes_of: Callable[[Topic], tuple[Home, ...]]) -> None:
         self.scope, self._homes_of = scope, homes_of
         self._homes: dict[Topic, tuple[Home, ...]] = {}
-        self._answers: dict[tuple[Topic, str], Exception | None] = {}
-        self._gone: set[Topic] = set()
-        self._pending: dict[tuple[type, str], Watched] = {}
-        self._known: LRUCache[tuple[type, str], _Known] = LRUCache(MOST_KNOWN)
+        self._answers: dict[Topic, dict[str, Exception | None]] = {}
+        self._holders: dict[Topic, set[str]] = {}
+        """The databases that have a row of a topic, and had one when they were last looked at."""
+        self._lost: set[Topic] = set()
+        self._pending: dict[str, Watched] = {}
+        self._known: LRUCache[str, _Known] = LRUCache(MOST_KNOWN)
+        self.is_behind = False
+        """Whether there was more to tell than is kept."""
         self._stirred = asyncio.Event()
 
     def add(self, topic: Topic) -> None:
         """Be told of a topic: of its rows as soon as can be, then of their changes."""
         self._homes[topic] = self._homes_of(topic)
+        self._answers[topic], self._holders[topic] = {}, set()
         for home in self._homes[topic]:
             home.join(topic, self)
 
@@ -70,50 +78,62 @@ class Watch:
         """Be told of a topic no longer."""
         for home in self._homes.pop(topic):
             home.leave(topic, self)
+        del self._answers[topic], self._holders[topic]
+        self._lost.discard(topic)
 
     def close(self) -> None:
         """Be told nothing any longer."""
         for topic in list(self._homes):
             self.remove(topic)
 
-    def told(self, topic: Topic, home: Home, rows: Iterable[tuple[Watched, str]]) -> None:
+    def told(self, topic: Topic, home: Home, rows: Collection[tuple[Watched, str]]) -> None:
         """Take what a database says of a topic's rows, with their versions, which is its answer as well.
 
         A state that is older than the one told last is dropped, unless it is the row's end: clocks differ.
         """
-        self._answers[topic, home.role] = None
+        self._answers[topic][home.role] = None
+        if rows:
+            self._holders[topic].add(home.role)
         for record, version in rows:
             if record.environment_id not in self.scope:
                 continue
-            key = (type(record), record.id)
             now = _Known(home.rank, version, record.updated_at, record.is_final)
-            known = self._known.get(key)
+            known = self._known.get(record.id)
             if known is None or _follows(now, known):
-                self._known[key] = now
-                self._pending[key] = record
+                self._known[record.id] = now
+                self._pending[record.id] = record
+        if len(self._pending) > MOST_PENDING:
+            self.is_behind = True
+            self._pending.clear()
         self._stirred.set()
 
     def failed(self, topic: Topic, home: Home, error: Exception) -> None:
         """Take that a database cannot be asked; it will tell as soon as it can."""
-        if self._answers.get((topic, home.role)) is None:
-            self._answers[topic, home.role] = error
+        if self._answers[topic].get(home.role) is None:
+            self._answers[topic][home.role] = error
             self._stirred.set()
 
-    def lost(self, topic: Topic) -> None:
-        """Take that the row of a topic was there, and is deleted."""
-        self._gone.add(topic)
+    def lost(self, topic: Topic, home: Home, row_ids: Iterable[str]) -> None:
+        """Take that a database had the row of a topic, and has it no more."""
+        self._holders[topic].discard(home.role)
+        self._lost.add(topic)
+        for row_id in row_ids:  # another database's copy may be all that there is
+            known = self._known.get(row_id)
+            if known is not None and known.rank == home.rank:
+                del self._known[row_id]
         self._stirred.set()
 
     def is_gone(self, topic: Topic) -> bool:
-        """Tell whether the row of a topic was deleted."""
-        return topic in self._gone
+        """Tell whether the row of a topic was deleted: it was there, and no database has it."""
+        is_known = len(self._answers[topic]) == len(self._homes[topic]) and not self.failures(topic)
+        return topic in self._lost and not self._holders[topic] and is_known
 
     async def settled(self, topic: Topic) -> list[Exception]:
         """Wait until there is something to tell, or every database has answered or cannot; return why some can't."""
         while True:
-            answers = [self._answers.get((topic, home.role), ...) for home in self._homes[topic]]
-            if self._pending or ... not in answers:
-                return [answer for answer in answers if isinstance(answer, Exception)]
+            answers = self._answers[topic]
+            if self._pending or len(answers) == len(self._homes[topic]):
+                return [answer for answer in answers.values() if answer is not None]
             self._stirred.clear()
             await self._stirred.wait()
 

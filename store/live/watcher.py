@@ -26,11 +26,14 @@ TICK, IDLE, CALM = 0.25, 0.75, 1.25
 """Seconds between two looks while rows change, the most of them while none does, and the growth from one to the other.
 """
 
-SHARE = 3
-"""How many times longer than a look the pause after it is at least: a database has other things to do."""
-
 MOST_ROWS = 1_000
-"""After how many changed rows of a look the topics that are left wait for the next one."""
+"""Of records that are read in one look: topics for which there is no room wait for the next one."""
+
+MOST_NEW_LISTS = 10
+"""Of lists that are looked at out of turn, since somebody new watches them."""
+
+MOST_AT_ONCE = 100
+"""Of rows that are told before others have their turn."""
 
 MOST_FOLLOWED = 5_000
 """Of runs that are no longer among the newest of their list, and have not ended."""
@@ -143,7 +146,9 @@ class Watcher:
             if everything:
                 calm = TICK if moved else min(calm * CALM, IDLE)
                 last = began
-                due = max(began + calm, clock() + SHARE * (clock() - began))
+                # After a long look as long a pause, for a database has other things to do; one that failed is no load.
+                ended = clock()
+                due = ended + IDLE if self.failure else max(began + calm, 2 * ended - began)
 
     async def _until(self, due: float, soonest: float) -> None:
         """Wait until a moment; only until `soonest` if woken, and not at all for somebody new."""
@@ -163,8 +168,7 @@ class Watcher:
 
     async def _look(self, *, everything: bool) -> bool:
         """Look at all topics, or at those that somebody new watches; tell whether any row had changed."""
-        wanted = [(topic, state) for topic, state in self._topics.items() if everything or state.fresh]
-        topics = dict(sorted(wanted, key=lambda pair: pair[1].asked_at))  # whoever was left out last is first
+        topics = self._wanted(everything=everything)
         if not topics:
             return False
         fresh = {topic: set(state.fresh) for topic, state in topics.items()}
@@ -174,7 +178,7 @@ class Watcher:
                 look = await self.database.read(lambda connection: _Look.at(connection, topics, fresh), self.role)
             for topic, changed in look.changed.items():
                 topics[topic].asked_at = began
-                self._tell(topic, topics[topic], look, changed, fresh[topic])
+                await self._tell(topic, topics[topic], look, changed, fresh[topic])
         except Exception as error:  # whatever it is, the next look may do better
             if not isinstance(error, ShardError):
                 log.exception("watching failed", role=self.role, error_id=secrets.token_hex(8))
@@ -186,28 +190,38 @@ class Watcher:
             return False
         self.failure = None
         self._metrics.blind.labels(self.role).set(0)
-        if look.is_partial:
+        if len(look.changed) < len(topics) or any(state.fresh for state in self._topics.values()):
             self._new.set()
+        if len(look.changed) < len(topics):
             self._woken.set()
         return any(look.changed.values())
 
-    def _tell(
+    def _wanted(self, *, everything: bool) -> dict[Topic, _State]:
+        """Return what to look at: single rows first, then the lists that were left out for longest."""
+        wanted = [(topic, state) for topic, state in self._topics.items() if everything or state.fresh]
+        wanted.sort(key=lambda pair: (not isinstance(pair[0], One), pair[1].asked_at))
+        lists = sum(not isinstance(topic, One) for topic, _ in wanted)
+        return dict(wanted if everything else wanted[: len(wanted) - max(0, lists - MOST_NEW_LISTS)])
+
+    async def _tell(
         self, topic: Topic, state: _State, look: "_Look", changed: Collection[str], fresh: Collection[Watch]
     ) -> None:
         kind = look.kind(topic)
         if isinstance(topic, One) and state.versions and not look.versions[topic]:
             for watch in state.watches:
-                watch.lost(topic)
+                watch.lost(topic, self, state.versions)
         versions = look.versions[topic]
         rows = [(look.records[kind, id_], versions[id_]) for id_ in changed if (kind, id_) in look.records]
         whole = [(look.records[kind, id_], version) for id_, version in versions.items() if (kind, id_) in look.records]
         state.take(topic, versions, [record for record, _ in rows])
         for watch in list(state.watches):
-            if watch in fresh:
-                state.fresh.discard(watch)
-                watch.told(topic, self, whole)
-            elif rows and watch not in state.fresh:
-                watch.told(topic, self, rows)
+            told = whole if watch in fresh else rows
+            if watch not in state.watches or (watch not in fresh and (not rows or watch in state.fresh)):
+                continue
+            state.fresh.discard(watch)
+            watch.told(topic, self, told)
+            if len(told) > MOST_AT_ONCE:
+                await asyncio.sleep(0)
 
 
 @dataclass(slots=True)
@@ -216,33 +230,38 @@ class _Look:
 
     versions: dict[Topic, Versions]
     changed: dict[Topic, Collection[str]]
+    """Of the topics for which there was room."""
     records: dict[tuple[Kind, str], Watched]
-    is_partial: bool
 
     @classmethod
     async def at(
         cls, connection: ReadConnection, topics: Mapping[Topic, _State], fresh: Mapping[Topic, Collection[Watch]]
     ) -> "_Look":
+        """Look. At least one list finds room in it."""
         found = await versions(connection, {topic: state.followed for topic, state in topics.items()})
         changed: dict[Topic, Collection[str]] = {}
         wanted: dict[Kind, set[str]] = {}
         scopes: dict[Kind, set[str]] = {}
+        rows, lists = 0, 0
         for topic, state in topics.items():
-            if sum(map(len, wanted.values())) >= MOST_ROWS:
-                break
-            known, now = state.versions or {}, found[topic]
-            changed[topic] = [id_ for id_, version in now.items() if known.get(id_) != version]
-            rows = now.keys() if fresh[topic] else changed[topic]
-            if rows:
-                kind = cls.kind(topic)
-                wanted.setdefault(kind, set()).update(rows)
-                scopes.setdefault(kind, set()).update(*(watch.scope for watch in state.watches))
+            known, versions_ = state.versions or {}, found[topic]
+            of_topic = [id_ for id_, version in versions_.items() if known.get(id_) != version]
+            ids = wanted.setdefault(cls.kind(topic), set())
+            more = (versions_.keys() if fresh[topic] else set(of_topic)) - ids
+            if more and rows + len(more) > MOST_ROWS and (rows if isinstance(topic, One) else lists):
+                continue
+            rows += len(more)
+            lists += bool(more) and not isinstance(topic, One)
+            changed[topic] = of_topic
+            ids |= more
+            scopes.setdefault(cls.kind(topic), set()).update(*(watch.scope for watch in state.watches))
         records = {
             (kind, record.id): record
             for kind, ids in wanted.items()
+            if ids
             for record in (await READS[kind](connection, scopes[kind], ids)).values()
         }
-        return cls(found, changed, records, len(changed) < len(topics))
+        return cls(found, changed, records)
 
     @staticmethod
     def kind(topic: Topic) -> Kind:

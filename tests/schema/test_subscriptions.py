@@ -5,6 +5,7 @@ import gc
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,9 @@ async def test_an_object_changes_at_most_four_times_a_second_and_the_last_state_
     async with subscribed(federation, RUN, id=f"run_{run}") as stream:
         await stream.next()
         writing = asyncio.create_task(_write_quickly(federation, run))
+        joining = asyncio.create_task(_join_often(federation, run))
         events = await stream.end()
+        joining.cancel()
         await writing
 
     assert events[-1]["status"] == "COMPLETED"
@@ -123,6 +126,13 @@ async def test_an_object_changes_at_most_four_times_a_second_and_the_last_state_
     assert [one["updatedAt"] for one in events] == sorted(one["updatedAt"] for one in events)
     spans = [five - one for one, five in zip(stream.times, stream.times[4:], strict=False)]
     assert all(span >= 0.99 for span in spans), spans
+
+
+async def _join_often(federation: FederationUnderTest, run: str) -> None:
+    """Subscribe again and again, for which the run is looked at out of turn."""
+    while True:
+        async with subscribed(federation, RUN, id=f"run_{run}") as stream:
+            await stream.next()
 
 
 async def _write_quickly(federation: FederationUnderTest, run: str) -> None:
@@ -214,6 +224,105 @@ async def test_a_batch_is_told_of_until_it_has_finished_and_all_its_runs_have_en
     last = {one["id"]: one["status"] for one in stream.events}
     assert sorted(last.values()) == ["CANCELED", *["COMPLETED"] * 4]
     assert stream.events[-1] == {"id": f"run_{elsewhere}", "status": "CANCELED", "batch": None}
+
+
+async def test_all_runs_of_a_large_batch_that_has_finished_are_told_of(federation: FederationUnderTest) -> None:
+    batch = await federation.batch(NEW, status="COMPLETED")
+    one = await federation.run(NEW, batchId=batch, status="COMPLETED_SUCCESSFULLY")
+    await _copies(federation, one, 250)
+    async with subscribed(
+        federation, "subscription($id: ID!) { batchRunsUpdated(id: $id) { id } }", id=f"batch_{batch}"
+    ) as s:
+        assert len({told["id"] for told in await s.end()}) == 251
+
+
+async def _copies(federation: FederationUnderTest, run: str, count: int) -> None:
+    """Plant a run so many times more."""
+    columns = await federation.connections[NEW].fetch(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'TaskRun' AND is_generated = 'NEVER'"
+    )
+    names = [row["column_name"] for row in columns if row["column_name"] not in ("id", "friendlyId")]
+    of = ", ".join(f'"{name}"' for name in names)
+    await federation.connections[NEW].execute(
+        f"""INSERT INTO "TaskRun" (id, "friendlyId", {of})
+            SELECT id || copy, 'run_' || id || copy, {of} FROM "TaskRun", generate_series(1, $2) copy
+            WHERE id = $1""",  # noqa: S608
+        run,
+        count,
+    )
+
+
+async def test_a_batch_whose_shard_is_away_for_a_moment_is_told_of_on(
+    federation: FederationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = await federation.batch(NEW)
+    run = await federation.run(NEW, batchId=batch)
+    database = federation.federation.router.shards[NEW].primary
+    async with subscribed(
+        federation, "subscription($id: ID!) { batchRunsUpdated(id: $id) { id status } }", id=f"batch_{batch}"
+    ) as s:
+        await s.next()
+        refusals = count()
+        with monkeypatch.context() as patch:
+            patch.setattr(database.breaker, "admits", lambda: next(refusals) < 0)
+            await federation.connections[NEW].execute(
+                """UPDATE "BatchTaskRun" SET "completedCount" = 1, "updatedAt" = now() WHERE id = $1""", batch
+            )
+            reading = asyncio.create_task(s.next())
+            await until(lambda: "count(0)" not in repr(refusals))
+        await set_status(federation, NEW, run, "COMPLETED_SUCCESSFULLY")
+        assert (await reading)["status"] == "COMPLETED"
+        await federation.connections[NEW].execute(
+            """UPDATE "BatchTaskRun" SET status = 'COMPLETED', "updatedAt" = now() WHERE id = $1""", batch
+        )
+        await s.end()
+
+
+async def test_an_end_is_told_though_the_row_is_deleted_by_then(federation: FederationUnderTest) -> None:
+    run = await federation.run(NEW)
+    watcher = federation.federation.live.watchers[NEW]
+    async with subscribed(federation, RUN, id=f"run_{run}") as stream:
+        await stream.next()
+        (state,) = watcher._topics.values()  # noqa: SLF001
+        await set_status(federation, NEW, run, "COMPLETED_SUCCESSFULLY")
+        await until(lambda: not state.open)
+        await federation.connections[NEW].execute('DELETE FROM "TaskRun" WHERE id = $1', run)
+        await until(lambda: not state.versions)
+        assert (await stream.end())[-1]["status"] == "COMPLETED"
+
+    run = await federation.run(NEW)
+    async with subscribed(federation, RUN, id=f"run_{run}") as stream:
+        await stream.next()
+        await federation.connections[NEW].execute('DELETE FROM "TaskRun" WHERE id = $1', run)
+        assert await stream.broken() == {"message": "run not found", "code": "NOT_FOUND"}
+
+
+async def test_who_reads_too_slowly_is_told_so(
+    federation: FederationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.live.watch.MOST_PENDING", 3)
+    for _ in range(5):
+        await federation.run(NEW, **today(runTags=["much"]))
+    async with subscribed(federation, RUNS, tags=["much"]) as stream:
+        assert (await stream.broken())["code"] == "RATE_LIMITED"
+
+
+async def test_a_run_that_moves_to_another_environment_leaves_its_list(federation: FederationUnderTest) -> None:
+    _, token = await federation.member()
+    elsewhere = await federation.environment(slug="other")
+    runs = [await federation.run(NEW, **today(runTags=["x"])) for _ in range(2)]
+    document = "subscription($e: ID!) { runsUpdated(environmentId: $e) { id status } }"
+    async with subscribed(federation, document, token, e=f"env_{federation.tenant.environment_id}") as stream:
+        assert {(await stream.next())["id"] for _ in runs} == {f"run_{run}" for run in runs}
+        await federation.connections[NEW].execute(
+            """UPDATE "TaskRun" SET "runtimeEnvironmentId" = $2, status = 'EXECUTING' WHERE id = $1""",
+            runs[0],
+            elsewhere,
+        )
+        for status in ("DEQUEUED", "EXECUTING"):
+            await set_status(federation, NEW, runs[0], status)
+            await set_status(federation, NEW, runs[1], status)
+            assert (await stream.next())["id"] == f"run_{runs[1]}"
 
 
 async def test_a_batch_that_has_finished_is_told_of_once(federation: FederationUnderTest) -> None:
@@ -493,17 +602,17 @@ async def test_a_shard_that_is_down_is_named_and_its_absence_is_no_answer(
         assert stream.extensions == {}
 
 
-@pytest.mark.parametrize("count", [1, 10, 60])
+@pytest.mark.parametrize("number", [1, 10, 60])
 async def test_events_of_one_moment_cost_as_many_statements_as_one_event(
-    federation: FederationUnderTest, count: int
+    federation: FederationUnderTest, number: int
 ) -> None:
     for shard in (LEGACY, NEW):
-        batches = [await federation.batch(shard) for _ in range(count)]
+        batches = [await federation.batch(shard) for _ in range(number)]
         for batch in batches:
             await federation.run(shard, **today(runTags=["n"], batchId=batch, metadata='{"a": 1}'))
     with federation.listening():
         async with subscribed(federation, RUNS, tags=["n"]) as stream:
-            seen = [await stream.next() for _ in range(2 * count)]
+            seen = [await stream.next() for _ in range(2 * number)]
     assert all(one["metadata"] == {"a": 1} and one["batch"] for one in seen)
     # Both shards' rows may come together or apart, and hundred events at a time are loaded as one.
     assert max(federation.queries[LEGACY], federation.queries[NEW]) <= 3 * 2

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import count
 from typing import Any
 
 import asyncpg
@@ -27,8 +29,6 @@ from tests.proxy import Proxy
 
 PATIENCE = 20.0
 """How long a test waits for a fact, in seconds."""
-
-EVERYTHING = datetime(2020, 1, 1)  # noqa: DTZ001  the columns hold naive UTC
 
 
 class Told:
@@ -71,8 +71,24 @@ def only_when_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "CALM", 1e6)
 
 
-def tagged(federation: FederationUnderTest, *tags: str, since: datetime = EVERYTHING) -> Tagged:
-    return Tagged(federation.tenant.environment_id, tags, since)
+async def calm(federation: FederationUnderTest, *databases: str) -> None:
+    """Wait until nobody looks by themselves, `only_when_woken`: a look that found something is followed by one more."""
+    registry = federation.federation.metrics.registry
+    async with asyncio.timeout(PATIENCE):
+        for database in databases:
+            looks = partial(registry.get_sample_value, "runatlas_live_look_seconds_count", {"database": database})
+            while (looks() or 0) < 2:  # noqa: ASYNC110  it counts, and has no event
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def _far_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let lists reach back to the times of planted runs."""
+    monkeypatch.setattr("store.live.versions.LOOKBACK", timedelta(days=4_000))
+
+
+def tagged(federation: FederationUnderTest, *tags: str) -> Tagged:
+    return Tagged(federation.tenant.environment_id, tags)
 
 
 def run(run_id: str) -> One:
@@ -188,6 +204,9 @@ async def test_nothing_is_told_of_another_tenants_rows(federation: FederationUnd
         assert told.watch.is_empty
         with watched(federation, run(run_id)) as mine:
             await mine.until(len)
+            await set_status(federation, NEW, run_id, "DEQUEUED", later(0))
+            await mine.state(run_id, "DEQUEUED")
+        assert told.watch.is_empty
         told.watch.scope = frozenset([own])
         await set_status(federation, NEW, run_id, "EXECUTING", later(1))
         await told.state(run_id, "EXECUTING")
@@ -217,12 +236,13 @@ async def test_new_s_copy_of_a_waitpoint_counts(federation: FederationUnderTest)
         other = await federation.waitpoint(LEGACY)
         told.watch.add(One(Kind.WAITPOINT, f"waitpoint_{other}"))
         await told.state(other, "PENDING")
+        await federation.connections[LEGACY].execute(
+            """UPDATE "Waitpoint" SET status = 'COMPLETED' WHERE id = $1""", other
+        )
+        await told.state(other, "COMPLETED")
 
-    assert [(one.id, one.status) for one in told.records] == [
-        (token, "WAITING"),
-        (token, "COMPLETED"),
-        (other, "WAITING"),
-    ]
+    states = [(one.id, one.status) for one in told.records]
+    assert states == [(token, "WAITING"), (token, "COMPLETED"), (other, "WAITING"), (other, "COMPLETED")]
 
 
 async def test_a_run_that_newer_ones_push_out_of_its_list_is_followed_to_its_end(
@@ -286,6 +306,123 @@ async def test_a_look_is_one_statement_however_much_is_watched(federation: Feder
     assert [{one.id for one in watch.drain()} for watch in watches] == [set(runs)] * 3
 
 
+async def test_each_list_is_planned_for_its_own_tags(federation: FederationUnderTest) -> None:
+    """For several at once Postgres would take the index over all tags of all environments: seconds, for everybody."""
+    watcher = Watcher(NEW, 1, federation.federation.live.watchers[NEW].database, Metrics())
+    home = federation.tenant.environment_id
+    watch = Watch(frozenset([home]), lambda _: (watcher,))
+    lists = [tagged(federation), *(tagged(federation, f"tag {number}") for number in range(60))]
+    for topic in lists:
+        watch.add(topic)
+    await watcher.close()
+    statements: list[str] = []
+    engine = watcher.database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+
+    await watcher._look(everything=True)  # noqa: SLF001
+
+    assert len(statements) == 2
+    assert sum(statement.count("JOIN LATERAL") for statement in statements) == len(lists)
+    assert not any("unnest" in statement for statement in statements)
+
+
+async def test_single_rows_are_looked_at_before_lists_and_each_list_has_its_turn(
+    federation: FederationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "MOST_ROWS", 10)
+    lists = {tagged(federation, f"{number}"): set[str]() for number in range(6)}
+    for topic, runs in lists.items():
+        runs |= {await federation.run(NEW, runTags=list(topic.tags)) for _ in range(8)}
+    single = await federation.run(NEW)
+    watcher = Watcher(NEW, 1, federation.federation.live.watchers[NEW].database, Metrics())
+    watch = Watch(frozenset([federation.tenant.environment_id]), lambda _: (watcher,))
+    topics: list[Topic] = [*lists, run(single)]
+    for added in topics:
+        watch.add(added)
+    await watcher.close()
+
+    looks = []
+    for _ in lists:
+        await watcher._look(everything=True)  # noqa: SLF001
+        looks.append({one.id for one in watch.drain()})
+
+    assert single in looks[0]
+    assert set().union(*looks) == {single}.union(*lists.values())
+
+
+@pytest.mark.usefixtures("only_when_woken")
+async def test_lists_that_find_no_room_in_a_look_have_the_next_at_once(
+    federation: FederationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "MOST_ROWS", 1)
+    single = await federation.run(NEW)
+    lists = [tagged(federation, f"{number}") for number in range(20)]
+    runs = {await federation.run(NEW, runTags=list(topic.tags)) for topic in lists for _ in range(2)}
+    with watched(federation, run(single)) as told:
+        await told.until(len)
+        await calm(federation, NEW)
+        for added in lists:
+            told.watch.add(added)
+        await told.until(lambda records: {one.id for one in records} == runs | {single})
+
+
+async def test_a_row_that_moves_from_one_shard_to_another_is_not_lost(federation: FederationUnderTest) -> None:
+    for here, there in ((LEGACY, NEW), (NEW, LEGACY)):
+        token = await federation.waitpoint(here)
+        topic = One(Kind.WAITPOINT, f"waitpoint_{token}")
+        with watched(federation, topic) as told:
+            await told.until(len)
+            await federation.waitpoint(there, id=token, friendlyId=f"waitpoint_{token}")
+            await federation.connections[here].execute('DELETE FROM "Waitpoint" WHERE id = $1', token)
+            await federation.connections[there].execute(
+                """UPDATE "Waitpoint" SET status = 'COMPLETED' WHERE id = $1""", token
+            )
+            await told.state(token, "COMPLETED")
+            assert not told.watch.is_gone(topic)
+
+
+async def test_who_watches_nothing_any_longer_keeps_nothing(federation: FederationUnderTest) -> None:
+    home = federation.tenant.environment_id
+    with watched(federation) as told:
+        for number in range(5):
+            topic = OfBatch("batch", home, (f"run_{number}",))
+            told.watch.add(topic)
+            await told.watch.settled(topic)
+            told.watch.remove(topic)
+        assert not told.watch._answers  # noqa: SLF001
+        assert not told.watch._holders  # noqa: SLF001
+
+
+async def test_a_row_of_several_topics_is_told_of_once(federation: FederationUnderTest) -> None:
+    run_id, other = await federation.run(NEW, runTags=["x"]), await federation.run(NEW, runTags=["y"])
+    with watched(federation, run(run_id), tagged(federation, "x")) as told:
+        await told.until(len)
+        told.watch.add(tagged(federation))
+        await told.until(lambda records: any(one.id == other for one in records))
+        assert [one.id for one in told.records] == [run_id, other]
+
+
+async def test_rows_that_change_all_the_time_leave_others_their_turn(
+    federation: FederationUnderTest, urls: dict[ShardKey, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "MOST_ROWS", 2)
+    busy, quiet = [await federation.run(NEW) for _ in range(4)], await federation.run(NEW)
+    with watched(federation, *map(run, busy), run(quiet)) as told:
+        await told.until(lambda records: len({one.id for one in records}) == 5)
+
+        async def write() -> None:
+            for moment in count():
+                for run_id in busy:
+                    await set_status(federation, NEW, run_id, "EXECUTING", later(moment))
+
+        writing = asyncio.create_task(write())
+        async with another_writer(urls[NEW]) as writer:
+            await writer.execute(UPDATE, quiet, "COMPLETED_SUCCESSFULLY", later(1))
+        await told.state(quiet, "COMPLETED_SUCCESSFULLY")
+        writing.cancel()
+
+
+@pytest.mark.usefixtures("only_when_woken")
 async def test_more_rows_than_a_look_reads_are_left_to_the_next(
     federation: FederationUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,8 +430,10 @@ async def test_more_rows_than_a_look_reads_are_left_to_the_next(
     runs = [await federation.run(NEW) for _ in range(20)]
     with watched(federation, *map(run, runs)) as told:
         await told.until(lambda records: {one.id for one in records} == set(runs))
+        await calm(federation, NEW)
         for run_id in runs:
             await set_status(federation, NEW, run_id, "COMPLETED_SUCCESSFULLY", later(1))
+        federation.federation.live.watchers[NEW].wake()
         await told.all_final(runs)
 
 
@@ -305,6 +444,7 @@ async def test_what_this_process_writes_is_looked_for_at_once(federation: Federa
     assert writing is not None
     with watched(federation, run(run_id)) as told:
         await told.until(len)
+        await calm(federation, NEW)
         await writing.changes.add_tags([federation.tenant.environment_id], run_id, ["seen"], 10)
         await told.until(lambda records: records[-1].tags == ["seen"])
 
@@ -321,6 +461,7 @@ async def test_what_another_process_writes_is_looked_for_at_once(
             await _hears(one)
         with watched(federation, run(run_id)) as told:
             await told.until(len)
+            await calm(federation, shard)
             assert other.writing is not None
             await other.writing.changes.add_tags([federation.tenant.environment_id], run_id, ["seen"], 10)
             await told.until(lambda records: records[-1].tags == ["seen"])
