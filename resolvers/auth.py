@@ -43,6 +43,9 @@ TRUSTED = 10.0
 PATIENCE = 0.25
 """For how many seconds who is known waits for the control plane."""
 
+SESSION = "session "
+"""Begins what stands for a session. No token has a space in it."""
+
 INVALID_KEY = "the secret key is not valid"
 INVALID_TOKEN = "the public access token is not valid"  # noqa: S105  a sentence
 EXPIRED = "the public access token has expired"
@@ -92,15 +95,9 @@ class Authenticator:
         return Viewer(self._federation, scope, origin)
 
     async def _scope(self, presented: Presented) -> Scope:
-        if not presented.authorization and presented.session is not None and self._session_secret:
-            user_id = _user_of(presented.session, self._session_secret)
-            return await self._remembered(f"session {user_id}", lambda: self._of_session(user_id))
-        if len(presented.authorization) != 1 or not presented.authorization[0]:
-            raise UnauthenticatedError(SEND_ONE)
-        scheme, _, token = presented.authorization[0].partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or len(token) > LONGEST_TOKEN:
-            raise UnauthenticatedError(SEND_ONE)
+        token = self.credential(presented)
+        if token.startswith(SESSION):
+            return await self._remembered(token, lambda: self._of_session(token.removeprefix(SESSION)))
         if PUBLIC_TOKEN.fullmatch(token):
             return await self._remembered(token, lambda: self._of_public_token(token))
         if not _can_be_a_key(token):
@@ -114,6 +111,21 @@ class Authenticator:
             if branch is None
             else await self._remembered(f"{token} {branch}", lambda: self._of_branch(scope, branch))
         )
+
+    def credential(self, presented: Presented) -> str:
+        """Return the one credential that is presented, however it is written: a token, or whose session it is.
+
+        Raises `UnauthenticatedError`.
+        """
+        if not presented.authorization and presented.session is not None and self._session_secret:
+            return SESSION + _user_of(presented.session, self._session_secret)
+        if len(presented.authorization) != 1:
+            raise UnauthenticatedError(SEND_ONE)
+        scheme, _, token = presented.authorization[0].partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or len(token) > LONGEST_TOKEN or token.startswith(SESSION):
+            raise UnauthenticatedError(SEND_ONE)
+        return token
 
     async def _remembered(self, credential: str, ask: Callable[[], Awaitable[Scope]]) -> Scope:
         return await self._scopes.one(digest(credential), ask)
@@ -173,8 +185,8 @@ class Asker:
 
     @property
     def name(self) -> str:
-        """The hash of the credential, under which its streams are counted."""
-        return digest("\0".join((*self._presented.authorization, self._presented.session or "")))
+        """The hash of the credential, under which its streams are counted. Raises `UnauthenticatedError`."""
+        return digest(self._authenticator.credential(self._presented))
 
     async def viewer(self) -> Viewer:
         """Return a viewer with fresh loaders that reads from primaries. Raises as `Authenticator.viewer` does.

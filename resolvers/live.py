@@ -32,7 +32,7 @@ PACE = 0.25
 RECHECK = 10.0
 """Seconds after which it is asked again who subscribes, at the latest."""
 
-MOST_AT_ONCE = 100
+MOST_AT_ONCE = 50
 """Events that are loaded together."""
 
 

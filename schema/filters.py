@@ -140,8 +140,8 @@ def _shown(value: object) -> Any:  # noqa: ANN401
 
 
 def _value(value: object) -> Any:  # noqa: ANN401
-    if isinstance(value, list):
-        return tuple(_value(item) for item in value)
+    if isinstance(value, list):  # what is in its members is JSON, if anything, and not ours to look through
+        return tuple(item.value if isinstance(item, Enum) else item for item in value)
     if isinstance(value, TimeRange):
         return filters.time_range(value.period, value.since, value.until)
     return value.value if isinstance(value, Enum) else value

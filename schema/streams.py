@@ -5,7 +5,7 @@ for each edge. Here the first of them begins all, and each hands on its own resu
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from graphql import ExecutionResult, Executor
@@ -22,19 +22,22 @@ Execute = Callable[[Any], Any]
 
 
 class _Together:
-    """Events that are executed as one operation."""
+    """Events that are executed as one operation, when it is their turn: others have theirs in between."""
 
-    def __init__(self, records: Sequence[Any]) -> None:
+    def __init__(self, records: Sequence[Any], turns: asyncio.Lock) -> None:
         self.events = [_Event(self, index) for index in range(len(records))]
-        self._records = records
+        self._records, self._turns = records, turns
         self._results: list[Any] | None = None
 
-    def result(self, index: int, execute: Execute) -> Any:  # noqa: ANN401
-        """Return the result of one event, or something that will be."""
+    async def result(self, index: int, execute: Execute) -> ExecutionResult:
+        """Return the result of one event. That of the first begins all."""
         if self._results is None:
-            with one_operation():
-                self._results = [_begun(execute(record)) for record in self._records]
-        return self._results[index]
+            async with self._turns:
+                with one_operation():
+                    self._results = [_begun(execute(record)) for record in self._records]
+                await asyncio.sleep(0)
+        result = self._results[index]
+        return result if isinstance(result, ExecutionResult) else await result
 
     def end(self) -> None:
         """End what nobody waits for any more, and let go of all: nothing is left for the garbage collector."""
@@ -51,8 +54,8 @@ class _Event:
     def __init__(self, together: _Together, index: int) -> None:
         self._together, self._index = together, index
 
-    def result(self, execute: Execute) -> Any:  # noqa: ANN401
-        """Return its result, or something that will be."""
+    def result(self, execute: Execute) -> Awaitable[ExecutionResult]:
+        """Return what will be its result."""
         return self._together.result(self._index, execute)
 
 
@@ -64,7 +67,7 @@ async def events(context: Context, updates: Updates) -> AsyncIterator[_Event]:
     """Return the events of a stream, each looked at with the viewer that it comes with."""
     async for viewer, records in updates:
         context.viewer = viewer
-        together = _Together(records)
+        together = _Together(records, viewer.live.turns)
         try:
             for event in tuple(together.events):
                 yield event

@@ -63,6 +63,11 @@ class SocketAdapter(ASGIWebSocketAdapter):
         """Send a message, once the client has read those before. Raises `WebSocketDisconnected`."""
         await self._alone(lambda: self.ws.send_text(orjson.dumps(message).decode()))
 
+    async def all_sent(self) -> None:
+        """Wait until the client has read what was to be sent."""
+        async with self._turn:
+            pass
+
     async def close(self, code: int, reason: str) -> None:
         """Close, unless the client has left already; the reason is cut to what fits."""
         short = reason.encode()[:LONGEST_REASON].decode(errors="ignore")
@@ -128,7 +133,8 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         self._admission = asyncio.create_task(self._admit(message.get("payload") or {}))
 
     async def handle_subscribe(self, message: Any) -> None:  # noqa: ANN401  a checked message
-        """Begin an operation."""
+        """Begin an operation, once the client has read what waits for it: whoever does not read asks nothing either."""
+        await self.websocket.all_sent()
         id_, payload = message["id"], message["payload"]
         if not self.connection_acknowledged:
             await self.websocket.close(UNAUTHORIZED, "Unauthorized")
@@ -161,7 +167,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         except ShardError as error:
             await self.websocket.close(LATER, str(error))
         except TooManyError as error:
-            await self.websocket.close(TOO_MANY, error.message)
+            await self.websocket.close(LATER, error.message)
         except Exception as error:  # noqa: BLE001  a client gets an id of it, and the log the rest
             await self._close_broken(error)
         else:

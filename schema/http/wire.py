@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
 from websockets.protocol import State
@@ -94,6 +95,13 @@ class SocketProtocol(Impatient, WebSocketsSansIOProtocol):
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             self.transport.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
             self.transport.close()
+
+    async def send(self, message: Any) -> None:  # noqa: ANN401  uvicorn's own
+        """Send, unless the client has left: the transport would complain of each message."""
+        await self.writable.wait()
+        if self.transport.is_closing():
+            raise ClientDisconnected
+        await super().send(message)
 
     def shutdown(self) -> None:
         """Say that we go away: uvicorn would say that we restart."""

@@ -26,6 +26,8 @@ class Live:
     ) -> None:
         self.watchers, self._listeners, self._residency, self._metrics = watchers, listeners, residency, metrics
         self._redis: RedisWakeups | None = None
+        self.turns = asyncio.Lock()
+        """Held by whoever begins much work at once, for all who were told something at the same time."""
         for role, listener in listeners.items():
             metrics.listening.labels(role).set_function(partial(_works, listener))
 

@@ -15,17 +15,15 @@
     const socket = new URL(endpoint);
     socket.protocol = endpoint.protocol === "https:" ? "wss:" : "ws:";
 
-    const headers = config.defaultHeaders ? JSON.parse(config.defaultHeaders) : {};
+    const defaults = config.defaultHeaders ? JSON.parse(config.defaultHeaders) : {};
+    const fetcher = GraphiQL.createFetcher({ url: endpoint.href, subscriptionUrl: socket.href });
 
     const properties = {
       // The schema is fetched before the headers editor exists, so the given headers go with every request; a tab's
-      // own headers win over them. A browser cannot send headers with a socket: they are its first message.
-      fetcher: GraphiQL.createFetcher({
-        url: endpoint.href,
-        subscriptionUrl: socket.href,
-        wsConnectionParams: headers,
-        headers,
-      }),
+      // own headers win over them, in whatever case they are written. A browser cannot send headers with a socket:
+      // they are its first message.
+      fetcher: (parameters, options) =>
+        fetcher(parameters, { ...options, headers: merged(defaults, options?.headers ?? {}) }),
       storage,
       defaultTabs: config.tabs.length ? config.tabs : undefined,
       defaultHeaders: config.defaultHeaders ?? undefined,
@@ -38,6 +36,12 @@
     ReactDOM.createRoot(root).render(
       React.createElement(GraphiQL, properties, React.createElement(GraphiQL.Logo, null, "runatlas")),
     );
+  }
+
+  function merged(defaults, own) {
+    const names = new Set(Object.keys(own).map((name) => name.toLowerCase()));
+    const rest = Object.entries(defaults).filter(([name]) => !names.has(name.toLowerCase()));
+    return { ...Object.fromEntries(rest), ...own };
   }
 
   async function loaded(address) {
