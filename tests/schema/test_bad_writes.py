@@ -767,6 +767,16 @@ TOO_EARLY = "a run that has not begun cannot wait"
 RETIRED = "a run of the retired engine is read only"
 TOO_MUCH = "Metadata exceeds maximum size of 262144 bytes"
 NEITHER = "give a runId, or a taskIdentifier and a key"
+
+
+def listed(levels: int) -> Any:
+    """Return so many lists, each in the other."""
+    value: Any = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 WAITS: Given = {"task": "hello", "resumeParentOnCompletion": True}
 RULES = [
     Line("triggerRun", HELLO | {"tags": ELEVEN}, TAGS_OF_RUNS, "tags"),
@@ -785,6 +795,13 @@ RULES = [
     Line(
         "triggerRun",
         HELLO | {"payload": nested(("a",) * 200, 1)},
+        "payload cannot be stored: it holds text that is not valid, a NUL character, a number that is too large, "
+        "or 200 levels and more",
+        "payload",
+    ),
+    Line(
+        "triggerRun",
+        HELLO | {"payload": listed(900)},
         "payload cannot be stored: it holds text that is not valid, a NUL character, a number that is too large, "
         "or 200 levels and more",
         "payload",

@@ -475,6 +475,47 @@ async def test_a_client_that_does_not_read_is_dropped_and_nobody_waits_for_it(
     talk.connection.transport.abort()
 
 
+async def test_whoever_does_not_read_asks_nothing_more(federation: FederationUnderTest) -> None:
+    """Operations that are refused would wait to say so, each with its query."""
+    async with served(app_of(federation)) as serves:
+        talk = await serves.greeted(federation.tenant.api_key)
+        (connection,) = serves.connections
+        for number in range(10):
+            await talk.subscribe("subscription { large }", str(number))
+        talk.connection.transport.pause_reading()
+        await until(lambda: connection.transport.get_write_buffer_size() > 0)
+
+        async def ask() -> None:
+            for number in range(200):
+                await talk.subscribe("?" + "x" * 100_000, f"bad {number}")
+
+        asking = asyncio.create_task(ask())
+        most = 0
+        for _ in range(500):
+            await asyncio.sleep(0)
+            most = max(most, sum("run_operation" in repr(task.get_coro()) for task in asyncio.all_tasks()))
+        assert 10 <= most <= 12
+
+        talk.connection.transport.resume_reading()
+        refused = 0
+        async with asyncio.timeout(PATIENCE):
+            while refused < 200:
+                refused += (await talk.read())["type"] == "error"
+        await asking
+
+
+async def test_a_socket_that_is_reset_is_written_to_no_longer(federation: FederationUnderTest) -> None:
+    """The transport would log each message."""
+    async with served(app_of(federation)) as serves:
+        talk = await serves.greeted(federation.tenant.api_key)
+        for number in range(50):
+            await talk.subscribe("subscription { endless }", str(number))
+        for _ in range(200):
+            await talk.read()
+        talk.connection.transport.abort()
+        await until(lambda: told.running == 0)
+
+
 async def test_a_client_that_reads_slowly_is_not_dropped(federation: FederationUnderTest, naughty: Served) -> None:
     talk = await naughty.greeted(federation.tenant.api_key)
     (connection,) = naughty.connections
@@ -609,9 +650,12 @@ async def test_a_credential_has_so_many_sockets_and_a_place_is_free_when_one_lef
     async with served(app_of(federation, StreamLimits(sockets_per_credential=2))) as serves:
         for _ in range(3):
             talks = [await serves.greeted(federation.tenant.api_key) for _ in range(2)]
-            third = await serves.socket()
-            await third.send(type="connection_init", payload={"Authorization": f"Bearer {federation.tenant.api_key}"})
-            assert await third.closed() == (1013, "Too many sockets")
+            for spelled in ("Bearer {}", "bearer {}", "BEARER   {}", " Bearer {} "):
+                third = await serves.socket()
+                given = {"authorization": spelled.format(federation.tenant.api_key).strip("\n")}
+                await third.send(type="connection_init", payload=given)
+                assert (await third.closed())[0] in (1013, 4401)
+            assert serves.streams.sockets_of.total() == 2
             await talks[0].connection.close()
             talks[1].connection.transport.abort()
             await until(lambda: serves.streams.sockets == 0)

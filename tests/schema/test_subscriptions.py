@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from resolvers import auth, live
 from resolvers.auth import Authenticator
+from schema import streams
 from store import ids
 from store.control_plane import CONTROL_PLANE
 from store.embedded import Cluster
@@ -682,6 +683,42 @@ async def test_much_to_tell_leaves_others_their_turn(federation: FederationUnder
             await stream.next()
         task.cancel()
     assert turns >= 140
+
+
+async def test_many_streams_that_are_told_much_have_their_turns(
+    federation: FederationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What begins in one turn of the loop is what one stream was told at once, however many were told."""
+    first = await federation.run(NEW, **today(runTags=["many"]))
+    await _copies(federation, first, 59)
+    begun = 0
+    in_a_turn: list[int] = []
+    real = streams._begun  # noqa: SLF001
+
+    def counted(result: Any) -> Any:
+        nonlocal begun
+        begun += 1
+        return real(result)
+
+    async def other() -> None:
+        nonlocal begun
+        while True:
+            in_a_turn.append(begun)
+            begun = 0
+            await asyncio.sleep(0)
+
+    async def read(_: int) -> None:
+        async with subscribed(federation, RUNS, tags=["many"]) as stream:
+            for _ in range(60):
+                await stream.next()
+
+    monkeypatch.setattr(streams, "_begun", counted)
+    counting = asyncio.create_task(other())
+    await asyncio.gather(*map(read, range(20)))
+    counting.cancel()
+
+    assert sum(in_a_turn) >= 20 * 60
+    assert max(in_a_turn) <= live.MOST_AT_ONCE
 
 
 async def test_what_breaks_a_stream_is_masked_and_logged(
