@@ -67,6 +67,7 @@ async def events(context: Context, updates: Updates) -> AsyncIterator[_Event]:
     """Return the events of a stream, each looked at with the viewer that it comes with."""
     async for viewer, records in updates:
         context.viewer = viewer
+        viewer.live.metrics.events.inc(len(records))
         together = _Together(records, viewer.live.turns)
         try:
             for event in tuple(together.events):

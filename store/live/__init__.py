@@ -24,7 +24,7 @@ class Live:
     def __init__(
         self, watchers: Mapping[str, Watcher], listeners: Mapping[str, Listener], residency: Residency, metrics: Metrics
     ) -> None:
-        self.watchers, self._listeners, self._residency, self._metrics = watchers, listeners, residency, metrics
+        self.watchers, self._listeners, self._residency, self.metrics = watchers, listeners, residency, metrics
         self._redis: RedisWakeups | None = None
         self.turns = asyncio.Lock()
         """Held by whoever begins much work at once, for all who were told something at the same time."""
@@ -35,11 +35,11 @@ class Live:
     def watch(self, scope: Scope) -> Iterator[Watch]:
         """Lend a watch that tells of rows in the scope, as long as the block lasts."""
         watch = Watch(scope, self._homes)
-        self._metrics.watches.inc()
+        self.metrics.watches.inc()
         try:
             yield watch
         finally:
-            self._metrics.watches.dec()
+            self.metrics.watches.dec()
             watch.close()
 
     @asynccontextmanager
