@@ -28,7 +28,7 @@ test: setup-dev ## Format, lint, types, import rules, tests.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 schema: setup-dev ## Print the GraphQL schema into schema/schema.graphql.
 	$(BIN)/runatlas schema > schema/schema.graphql.new && mv schema/schema.graphql.new schema/schema.graphql

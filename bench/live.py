@@ -4,7 +4,7 @@ Each run has a socket that subscribes to it. Writers of another process change r
 own would, and end them at last. Meanwhile a shard is killed and started again, and what listens for wake-ups is cut
 off.
 
-    python -m bench.live --sockets 1000 --changes 100 --seconds 60
+    .venv/bin/python -m bench.live --sockets 1000 --changes 100 --seconds 60
 """
 
 import argparse

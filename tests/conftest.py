@@ -1,6 +1,7 @@
 """Clusters for the whole suite, started by it; databases for 1, 2 and 3 shards; a federation for each test."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -25,7 +26,34 @@ structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
 
 SHARDS: tuple[ShardKey, ...] = (LEGACY, NEW, SHARD_A)
 
+LONGEST = (
+    "test_faults",
+    "test_cli",
+    "test_matrix",
+    "test_subscriptions",
+    "test_pages_of_a_dashboard",
+    "test_life",
+    "test_sockets",
+    "test_sweeper",
+    "test_model",
+    "test_token_routes",
+    "test_outage",
+    "test_bad_writes",
+)
+"""Files that begin first, where several run at a time: else one of them would be waited for in the end."""
+
 MakeDatabase = Callable[[ShardKey, str], Awaitable[str]]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many files run at a time: one more than there are cores, for a third of the time tests wait."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files first that take longest."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture(scope="session")
