@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import pytest
 import strawberry
 from fastapi import FastAPI, Request
 from fastapi.requests import HTTPConnection
@@ -224,10 +226,16 @@ async def served(app: FastAPI, unread_seconds: float = 10.0, **options: Any) -> 
         await serves.stop()
 
 
-async def until(fact: Callable[[], object]) -> None:
-    """Wait for a fact."""
-    async with asyncio.timeout(PATIENCE):
-        while not fact():  # noqa: ASYNC110  facts of the server's own have no events
+def assert_nothing_was_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a client does, neither uvicorn nor asyncio logs a word of it."""
+    records = [record for when in ("setup", "call") for record in caplog.get_records(when)]
+    assert [record.getMessage() for record in records if record.levelno >= logging.WARNING] == []
+
+
+async def until(fact: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Wait for a fact, so long at most."""
+    async with asyncio.timeout(seconds):
+        while not fact():  # noqa: ASYNC110  facts have no events
             await asyncio.sleep(0.005)
 
 

@@ -212,7 +212,8 @@ class Watcher:
                 watch.lost(topic, self, state.versions)
         versions = look.versions[topic]
         rows = [(look.records[kind, id_], versions[id_]) for id_ in changed if (kind, id_) in look.records]
-        whole = [(look.records[kind, id_], version) for id_, version in versions.items() if (kind, id_) in look.records]
+        all_ids = versions if fresh else ()
+        whole = [(look.records[kind, id_], versions[id_]) for id_ in all_ids if (kind, id_) in look.records]
         state.take(topic, versions, [record for record, _ in rows])
         for watch in list(state.watches):
             told = whole if watch in fresh else rows

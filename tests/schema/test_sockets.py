@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import logging
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
@@ -22,7 +21,7 @@ from store.residency import NEW, ShardKey
 from tests.conftest import SHARDS, topology_of
 from tests.federation import FederationUnderTest
 from tests.schema.test_credentials import cookie
-from tests.streaming import HUGE, PATIENCE, Served, Talk, app_of, served, told, until
+from tests.streaming import HUGE, PATIENCE, Served, Talk, app_of, assert_nothing_was_logged, served, told, until
 
 SLUG = "{ environment { slug } }"
 PROD = {"data": {"environment": {"slug": "prod"}}}
@@ -30,10 +29,8 @@ PROD = {"data": {"environment": {"slug": "prod"}}}
 
 @pytest.fixture(autouse=True)
 def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Whatever a client does, neither uvicorn nor asyncio logs a word of it."""
     yield
-    records = [record for when in ("setup", "call") for record in caplog.get_records(when)]
-    assert [record.getMessage() for record in records if record.levelno >= logging.WARNING] == []
+    assert_nothing_was_logged(caplog)
 
 
 @pytest.fixture

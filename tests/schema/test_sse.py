@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,7 +14,7 @@ from schema.http.streams import StreamLimits
 from store import ids
 from store.residency import NEW
 from tests.federation import FederationUnderTest
-from tests.streaming import PATIENCE, Served, app_of, served, told, until
+from tests.streaming import PATIENCE, Served, app_of, assert_nothing_was_logged, served, told, until
 
 SLUG = "{ environment { slug } }"
 PROD = {"data": {"environment": {"slug": "prod"}}}
@@ -23,10 +22,8 @@ PROD = {"data": {"environment": {"slug": "prod"}}}
 
 @pytest.fixture(autouse=True)
 def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Whatever a client does, neither uvicorn nor asyncio logs a word of it."""
     yield
-    records = [record for when in ("setup", "call") for record in caplog.get_records(when)]
-    assert [record.getMessage() for record in records if record.levelno >= logging.WARNING] == []
+    assert_nothing_was_logged(caplog)
 
 
 @pytest.fixture

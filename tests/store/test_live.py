@@ -26,6 +26,7 @@ from store.residency import LEGACY, NEW, ShardKey
 from tests.conftest import over_shards, topology_of
 from tests.federation import FederationUnderTest
 from tests.proxy import Proxy
+from tests.streaming import until
 
 PATIENCE = 20.0
 """How long a test waits for a fact, in seconds."""
@@ -74,11 +75,9 @@ def only_when_woken(monkeypatch: pytest.MonkeyPatch) -> None:
 async def calm(federation: FederationUnderTest, *databases: str) -> None:
     """Wait until nobody looks by themselves, `only_when_woken`: a look that found something is followed by one more."""
     registry = federation.federation.metrics.registry
-    async with asyncio.timeout(PATIENCE):
-        for database in databases:
-            looks = partial(registry.get_sample_value, "runatlas_live_look_seconds_count", {"database": database})
-            while (looks() or 0) < 2:  # noqa: ASYNC110  it counts, and has no event
-                await asyncio.sleep(0.02)
+    for database in databases:
+        looks = partial(registry.get_sample_value, "runatlas_live_look_seconds_count", {"database": database})
+        await until(lambda looks=looks: (looks() or 0) >= 2, PATIENCE)  # type: ignore[misc]
 
 
 @pytest.fixture(autouse=True)
@@ -468,12 +467,11 @@ async def test_what_another_process_writes_is_looked_for_at_once(
 
 
 async def _hears(federation: Federation) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while any(  # noqa: ASYNC110  that a listener hears itself is no event
-            line.startswith(b"runatlas_live_listening{") and line.endswith(b" 0.0")
-            for line in federation.metrics.text().splitlines()
-        ):
-            await asyncio.sleep(0.02)
+    def deaf() -> bool:
+        lines = federation.metrics.text().splitlines()
+        return any(line.startswith(b"runatlas_live_listening{") and line.endswith(b" 0.0") for line in lines)
+
+    await until(lambda: not deaf(), PATIENCE)
 
 
 async def test_a_shard_that_was_killed_tells_of_what_was_missed(federation: FederationUnderTest, down: Cluster) -> None:
@@ -521,9 +519,7 @@ async def test_nobody_looks_where_nobody_watches(federation: FederationUnderTest
     with watched(federation, tagged(federation), run(await federation.run(NEW))) as told:
         await told.until(len)
         assert {role for role, one in live.watchers.items() if one.is_at_work} == {LEGACY, NEW}
-    async with asyncio.timeout(PATIENCE):
-        while any(one.is_at_work for one in live.watchers.values()):  # noqa: ASYNC110  its end is no event
-            await asyncio.sleep(0)
+    await until(lambda: not any(one.is_at_work for one in live.watchers.values()), PATIENCE)
 
 
 async def test_what_fails_is_looked_at_again(federation: FederationUnderTest) -> None:

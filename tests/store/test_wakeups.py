@@ -6,8 +6,9 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,14 @@ from store.live.wakeups import CHANNEL, PAUSE, REDIS_CHANNEL, TEST, Listener, Re
 from store.residency import NEW, ShardKey
 from store.shard import Database
 from store.urls import parse_url
+from tests import streaming
 from tests.proxy import Proxy
 
 STOPS, RETURNS = "wake-ups do not come", "wake-ups come again"
 STRANGER = "0123456789abcdef"
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not holds():  # noqa: ASYNC110  whatever there is to wait for
-            await asyncio.sleep(0.005)
+until = partial(streaming.until, seconds=30)
 
 
 @asynccontextmanager
